@@ -1,0 +1,1 @@
+"""Strict ingest, cleaning, splitting: from somebody's log to a ``Dataset``."""

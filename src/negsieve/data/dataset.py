@@ -1,0 +1,88 @@
+"""A log that is read, cleaned, numbered and split: what training and evaluation see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from negsieve.data.interactions import Interactions
+from negsieve.data.vocabulary import Vocabulary
+from negsieve.seen import Seen
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions and the part that each row belongs to.
+
+    part   ``int8[n]``: 0 train, 1 valid, 2 test, -1 in none of them
+    split  how the parts were made, for summaries and manifests
+    """
+
+    name: str
+    interactions: Interactions
+    part: np.ndarray
+    split: dict = field(default_factory=dict)
+
+    @property
+    def users(self) -> Vocabulary:
+        return self.interactions.users
+
+    @property
+    def items(self) -> Vocabulary:
+        return self.interactions.items
+
+    @property
+    def titles(self) -> list[str] | None:
+        return self.interactions.titles
+
+    @property
+    def n_users(self) -> int:
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.items)
+
+    def rows(self, *parts: str) -> np.ndarray:
+        """Places of the rows in the named parts, ascending: ``int64[m]``."""
+        return np.flatnonzero(np.isin(self.part, [PARTS.index(part) for part in parts]))
+
+    def pairs(self, *parts: str) -> tuple[Tensor, Tensor]:
+        """``(user Long[m], item Long[m])`` of the rows in the named parts, in input order."""
+        rows = self.rows(*parts)
+        return tuple(
+            torch.from_numpy(side[rows].astype(np.int64)) for side in (self.interactions.user, self.interactions.item)
+        )
+
+    def seen(self, *parts: str) -> Seen:
+        """The index of the named parts; its ``part`` says which."""
+        user, item = self.pairs(*parts)
+        return Seen(user, item, n_users=self.n_users, n_items=self.n_items, part="+".join(parts))
+
+    @cached_property
+    def train(self) -> Seen:
+        return self.seen("train")
+
+    @cached_property
+    def valid(self) -> Seen:
+        return self.seen("valid")
+
+    @cached_property
+    def test(self) -> Seen:
+        return self.seen("test")
+
+    @cached_property
+    def cold_users(self) -> Tensor:
+        """Users without a row in train: ``Bool[U]``."""
+        return self.train.degree() == 0
+
+    @cached_property
+    def cold_items(self) -> Tensor:
+        """Items without a row in train: ``Bool[I]``."""
+        return self.train.popularity() == 0

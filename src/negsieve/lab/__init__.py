@@ -1,0 +1,1 @@
+"""What a sampler really drew: the false-negative meter and its companions."""

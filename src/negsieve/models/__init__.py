@@ -1,0 +1,1 @@
+"""Recommenders, a model a file."""

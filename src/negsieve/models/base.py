@@ -1,0 +1,53 @@
+"""What a model owes the rest: a scorer for a batch, an L2 penalty, and a frozen encoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from negsieve.scorers import Encoder, Scorer
+from negsieve.types import Batch, Negatives
+
+
+class Model(nn.Module, ABC):
+    """A recommender with ``n_users`` users and ``n_items`` items, both numbered from 0."""
+
+    n_users: int
+    n_items: int
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Scorer:
+        """One forward pass for one batch, with gradients."""
+
+    @abstractmethod
+    def penalty(self, batch: Batch, negatives: Negatives) -> Tensor:
+        """Half the squared norm of the layer-0 rows that a row used, ``Float[B]``.
+
+        Negatives count by their mean, so that the penalty does not grow with K.
+        """
+
+    @abstractmethod
+    def frozen(self) -> Encoder:
+        """An encoder without gradients whose shared work (propagation) is already done."""
+
+
+def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) -> Tensor:
+    """``(|u|^2 + |i|^2 + mean_k |j_k|^2) / 2`` on the layer-0 tables ``user`` and ``item``: ``Float[B]``.
+
+    Filtered negatives count nothing; weighted ones count by weight, normalised. This is the
+    convention of LightGCN and MixGCF for K = 1.
+    """
+    chosen = negatives.ego if negatives.ego is not None else item[negatives.item]  # [B|1, K, D]
+    norm = chosen.square().sum(-1)  # [B|1, K]
+    if negatives.weight is not None:
+        share = negatives.weight
+    elif negatives.keep is not None:
+        share = negatives.keep.to(norm.dtype)
+    else:
+        share = None
+    if share is None:
+        negative = norm.mean(-1)
+    else:
+        negative = (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
+    return (user[batch.user].square().sum(-1) + item[batch.item].square().sum(-1) + negative) / 2

@@ -1,0 +1,1 @@
+"""Pages with pictures, made from run directories alone."""

@@ -1,0 +1,1 @@
+"""Negative samplers: a few parts, and every published method as a composition of them."""

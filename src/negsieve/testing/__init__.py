@@ -1,0 +1,1 @@
+"""Conformance tests that anybody can run on their own parts."""

@@ -1,0 +1,57 @@
+"""What flows between the rooms: a batch of positives, and the negatives drawn for it.
+
+Shape legend, used in every docstring and trailing comment: B rows, K negatives, M candidates,
+D width, H hops (a graph model has H + 1 layers), I items, U users, L history. ``[B|1, M]`` is a
+tensor whose first side is B, or 1 when all rows share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B observed interactions.
+
+    ``user`` and ``item`` are ``Long[B]``; ``item`` is the positive, ``None`` where users are only
+    ranked. ``row`` is the place in the training table, ``Long[B]``, for memory kept a row.
+    """
+
+    user: Tensor
+    item: Tensor | None = None
+    row: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def to(self, device) -> Batch:
+        """The same batch on another device."""
+        moved = (None if part is None else part.to(device) for part in (self.user, self.item, self.row))
+        return Batch(*moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Negatives:
+    """Negatives for a batch. Every field but ``item`` may be absent.
+
+    item       ``Long[B, K]``, or ``Long[1, K]`` shared by the batch: one matmul instead of a gather
+    keep       ``Bool[B, K]``; False: filtered out, no loss may count it
+    log_q      ``Float[B|1, K]``; log-probability under the proposal
+    weight     ``Float[B, K]``; importance weights: losses then sum instead of averaging
+    vector     ``Float[B, K, D]``; a synthetic negative that replaces the item's own vector
+    ego        ``Float[B, K, D]``; the layer-0 part of ``vector``, which L2 reads
+    parts      ``Long[B, K, S]``; the items a synthetic negative was made of, for measuring
+    positive_log_q  ``Float[B]``; log-probability of the positive under the same proposal
+    """
+
+    item: Tensor
+    keep: Tensor | None = None
+    log_q: Tensor | None = None
+    weight: Tensor | None = None
+    vector: Tensor | None = None
+    ego: Tensor | None = None
+    parts: Tensor | None = None
+    positive_log_q: Tensor | None = None
