@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
+from negsieve.rng import streams
 from negsieve.scorers import Encoder, Scorer
 from negsieve.types import Batch, Negatives
 
@@ -51,3 +53,24 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
     else:
         negative = (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
     return (user[batch.user].square().sum(-1) + item[batch.item].square().sum(-1) + negative) / 2
+
+
+def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float, seed: int):
+    """Two fresh parameters ``[U, D]`` and ``[I, D]`` from the "init" stream of ``seed``."""
+    rng = streams("init", seed=seed)
+    tables = [torch.empty(n, dim) for n in (n_users, n_items)]
+    for table in tables:
+        if init == "normal":
+            nn.init.normal_(table, std=std, generator=rng)
+        elif init == "xavier_uniform":
+            nn.init.xavier_uniform_(table, generator=rng)
+        else:
+            raise ValueError(f"init={init!r}, wanted 'normal' or 'xavier_uniform'")
+    return nn.Parameter(tables[0]), nn.Parameter(tables[1])
+
+
+def similarity_is_cosine(name: str) -> bool:
+    """Whether ``similarity`` means the cosine. Raises ValueError for anything but dot and cosine."""
+    if name not in ("dot", "cosine"):
+        raise ValueError(f"similarity={name!r}, wanted 'dot' or 'cosine'")
+    return name == "cosine"

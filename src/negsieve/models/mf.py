@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from torch import Tensor
 
-from negsieve.models.base import Model, row_penalty
-from negsieve.rng import streams
+from negsieve.models.base import Model, row_penalty, similarity_is_cosine, start_tables
 from negsieve.scorers import Towers
 
 
@@ -35,10 +33,10 @@ class MF(Model):
     ) -> None:
         super().__init__()
         self.n_users, self.n_items = n_users, n_items
-        self.cosine, self.temperature = _similarity(similarity), temperature
-        self.user, self.item = embeddings(n_users, n_items, dim, init, init_std, seed)
+        self.cosine, self.temperature = similarity_is_cosine(similarity), temperature
+        self.user, self.item = start_tables(n_users, n_items, dim=dim, init=init, std=init_std, seed=seed)
 
-    def _towers(self, user, item) -> Towers:
+    def _towers(self, user: Tensor, item: Tensor) -> Towers:
         return Towers(user, item, cosine=self.cosine, temperature=self.temperature)
 
     def encode(self, batch):
@@ -50,22 +48,3 @@ class MF(Model):
     def frozen(self):
         return self._towers(self.user.detach(), self.item.detach())
 
-
-def embeddings(n_users: int, n_items: int, dim: int, init: str, std: float, seed: int):
-    """Two fresh tables ``[U, D]`` and ``[I, D]`` from the "init" stream of ``seed``."""
-    rng = streams("init", seed=seed)
-    tables = [torch.empty(n, dim) for n in (n_users, n_items)]
-    for table in tables:
-        if init == "normal":
-            nn.init.normal_(table, std=std, generator=rng)
-        elif init == "xavier_uniform":
-            nn.init.xavier_uniform_(table, generator=rng)
-        else:
-            raise ValueError(f"init={init!r}, wanted 'normal' or 'xavier_uniform'")
-    return nn.Parameter(tables[0]), nn.Parameter(tables[1])
-
-
-def _similarity(name: str) -> bool:
-    if name not in ("dot", "cosine"):
-        raise ValueError(f"similarity={name!r}, wanted 'dot' or 'cosine'")
-    return name == "cosine"

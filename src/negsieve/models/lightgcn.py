@@ -1,0 +1,112 @@
+"""LightGCN: embeddings averaged over hops of the user-item graph (He et al., SIGIR 2020).
+
+``E_{h+1} = D^-1/2 A D^-1/2 E_h``, the final embedding is the mean of ``E_0 .. E_H``. The graph holds
+train rows only. The normalised adjacency is symmetric, so the gradient of a propagation is the
+propagation of the gradient: the backward pass never transposes anything.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from negsieve.models.base import Model, row_penalty, similarity_is_cosine, start_tables
+from negsieve.scorers import Towers
+from negsieve.seen import Seen
+
+
+class LightGCN(Model):
+    """Graph convolution without transformations or nonlinearities.
+
+    train        the pairs that make the graph
+    layers       hops H; 0 is plain MF
+    dim, init, init_std, similarity, temperature  as in ``MF``
+
+    Cost of one forward pass: H products of the ``2 * |train|`` adjacency with ``[U + I, D]``, and as
+    much again for backward. Memory: ``(H + 1) * 4 * D * (U + I)`` bytes of layers beside the tables.
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        *,
+        train: Seen,
+        dim: int = 64,
+        layers: int = 3,
+        init: str = "normal",
+        init_std: float = 0.1,
+        similarity: str = "dot",
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if layers < 0:
+            raise ValueError(f"layers={layers}, wanted 0 or more")
+        self.n_users, self.n_items, self.hops = n_users, n_items, layers
+        self.cosine, self.temperature = similarity_is_cosine(similarity), temperature
+        self.user, self.item = start_tables(n_users, n_items, dim=dim, init=init, std=init_std, seed=seed)
+        self.register_buffer("adjacency", normalised_adjacency(train), persistent=False)
+
+    def _towers(self, user: Tensor, item: Tensor) -> Towers:
+        layer = torch.cat([user, item])
+        stack = [layer]
+        for _ in range(self.hops):
+            layer = _Symmetric.apply(self.adjacency, layer)
+            stack.append(layer)
+        pooled = torch.stack(stack).mean(0)
+        return Towers(
+            pooled[: self.n_users],
+            pooled[self.n_users :],
+            stack=tuple(one[self.n_users :] for one in stack),
+            cosine=self.cosine,
+            temperature=self.temperature,
+        )
+
+    def encode(self, batch):
+        return self._towers(self.user, self.item)(batch)
+
+    def penalty(self, batch, negatives):
+        return row_penalty(self.user, self.item, batch, negatives)
+
+    @torch.no_grad()
+    def frozen(self):
+        return self._towers(self.user, self.item)
+
+
+class _Symmetric(torch.autograd.Function):
+    """``A x`` for a symmetric sparse A: its gradient is ``A g``, without autograd's transpose."""
+
+    @staticmethod
+    def forward(ctx, adjacency: Tensor, x: Tensor) -> Tensor:
+        ctx.adjacency = adjacency
+        return adjacency @ x.float()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return None, ctx.adjacency @ gradient.contiguous()
+
+
+def normalised_adjacency(train: Seen) -> Tensor:
+    """``D^-1/2 A D^-1/2`` over users then items as a sparse CSR float tensor ``[U + I, U + I]``.
+
+    It has exactly two entries a train pair; rows without a pair are empty.
+    """
+    n, size = len(train), train.n_users + train.n_items
+    user, item = train.owner, train.item + train.n_users
+    degree = torch.cat([train.degree(), train.popularity()])
+    scale = degree.clamp_min(1).double().rsqrt()
+    key = torch.cat([user * size + item, item * size + user]).sort().values
+    row, column = key // size, key % size
+    offset = torch.zeros(size + 1, dtype=torch.int32)
+    offset[1:] = degree.cumsum(0)
+    value = (scale[row] * scale[column]).float()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        adjacency = torch.sparse_csr_tensor(
+            offset, column.to(torch.int32), value, (size, size), check_invariants=True
+        )
+    assert len(value) == 2 * n
+    return adjacency
