@@ -44,6 +44,15 @@ class VectorScorer(Scorer, Protocol):
         ...
 
 
+@runtime_checkable
+class Narrowing(Scorer, Protocol):
+    """A scorer that can stand for some of its rows only, for cheap measurements."""
+
+    def rows(self, place: Tensor) -> Scorer:
+        """``Long[b]`` -> a scorer of these b rows."""
+        ...
+
+
 class Dot:
     """Scores by dot product or cosine: any two-tower model.
 
@@ -85,6 +94,9 @@ class Dot:
         if self.cosine:
             vector = _unit(vector)
         return torch.einsum("bd,bmd->bm", self._side, vector)
+
+    def rows(self, place: Tensor) -> Dot:
+        return Dot(self.query[place], self.table, stack=self.stack, cosine=self.cosine, temperature=self.temperature)
 
     def all(self) -> Tensor:
         """Every item's score, ``Float[B, I]``: what full ranking reads."""

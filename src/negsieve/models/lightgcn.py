@@ -105,8 +105,6 @@ def normalised_adjacency(train: Seen) -> Tensor:
     value = (scale[row] * scale[column]).float()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        adjacency = torch.sparse_csr_tensor(
-            offset, column.to(torch.int32), value, (size, size), check_invariants=True
-        )
+        adjacency = torch.sparse_csr_tensor(offset, column.to(torch.int32), value, (size, size), check_invariants=True)
     assert len(value) == 2 * n
     return adjacency

@@ -47,4 +47,3 @@ class MF(Model):
 
     def frozen(self):
         return self._towers(self.user.detach(), self.item.detach())
-

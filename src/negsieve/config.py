@@ -1,0 +1,210 @@
+"""The resolved configuration of a run: what is written beside it and what re-runs it.
+
+Precedence: ``--set`` over arguments over the config file over these defaults. Unknown keys are
+refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from negsieve.errors import ConfigError, MissingInput, nearest
+
+_ELSEWHERE = {
+    "learning_rate": "train.lr",
+    "train_batch_size": "train.batch_size",
+    "stopping_step": "train.patience",
+    "reg_weight": "train.l2",
+    "reg_weights": "train.l2",
+    "learner": "train.optimiser",
+    "optimizer": "train.optimiser",
+    "eval_step": "train.validate_every",
+    "valid_metric": "train.metric",
+    "embedding_size": "model",
+    "n_layers": "model",
+    "train_neg_sample_args": "sampler",
+    "loss_type": "loss",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitConfig(_Strict):
+    """How interactions are split; ``auto``: given, else by time, else at random per user."""
+
+    method: str = "auto"
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 42
+    folds: int = Field(5, ge=2)
+    fold: int = Field(0, ge=0)
+    valid_from_train: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class DataConfig(_Strict):
+    """What is read and how it is cleaned."""
+
+    source: str = "online-retail"
+    format: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    rating_min: float | None = None
+    duplicates: Literal["first", "last", "sum"] = "first"
+    core: int | tuple[int, int] = 0
+    since: str | None = None
+    until: str | None = None
+    skip_bad: int = Field(0, ge=0)
+    memory_limit: str | None = None
+    split: SplitConfig = SplitConfig()
+
+
+class TrainConfig(_Strict):
+    """How the model is fitted.
+
+    ``l2`` multiplies half the squared layer-0 rows that a batch used; ``weight_decay`` is the
+    optimiser's own and acts on every parameter. They are not interchangeable.
+    """
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(2048, ge=1)
+    drop_last: bool = False
+    optimiser: Literal["adam", "adamw", "sgd", "adagrad"] = "adam"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    l2: float = Field(1e-4, ge=0)
+    validate_every: int = Field(1, ge=1)
+    patience: int = Field(10, ge=0, description="validations without a gain before stopping; 0: never stop early")
+    metric: str = "ndcg@20"
+    select_on: Literal["valid", "test"] = "valid"
+    full_users: Literal["refuse", "skip"] = "refuse"
+    checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints inside an epoch; 0: epochs only")
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(0, ge=0, description="0: as torch decides")
+    seed: int = 42
+
+
+class EvaluateConfig(_Strict):
+    """What is measured on validation and test."""
+
+    metrics: tuple[str, ...] = ("recall@20", "ndcg@20", "hr@20", "mrr@20", "precision@20", "map@20")
+    test_metrics: tuple[str, ...] = ("auc", "coverage@20", "gini@20", "avg_popularity@20", "novelty@20")
+    protocol: Literal["full", "sampled"] = "full"
+    n_negatives: int = Field(99, ge=1)
+    chunk: int = Field(1024, ge=1)
+
+
+class RunConfig(_Strict):
+    """Everything that decides a run. ``model``, ``sampler`` and ``loss`` are specs: ``name:key=value,...``."""
+
+    name: str | None = None
+    data: DataConfig = DataConfig()
+    model: str = "mf"
+    sampler: str = "uniform"
+    loss: str = "auto"
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def plain(self) -> dict[str, Any]:
+        """A dictionary of plain values that YAML and JSON can hold, and ``resolve`` reads back."""
+        return self.model_dump(mode="json")
+
+
+def resolve(*layers: Mapping[str, Any]) -> RunConfig:
+    """One configuration from layers of nested dictionaries, later ones winning.
+
+    Raises ConfigError that names the key, what was found, what was wanted.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, layer)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as problem:
+        raise ConfigError("\n".join(_explain(one) for one in problem.errors())) from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The nested dictionary of a YAML file. Raises MissingInput or ConfigError naming the file."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise MissingInput(f"{path}: cannot read the configuration ({problem.strerror})") from None
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(problem).split())})") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: found {type(found).__name__}, wanted keys such as 'data', 'model', 'train'")
+    return found
+
+
+def from_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["train.lr=0.01"]`` -> ``{"train": {"lr": 0.01}}``; values are read as YAML scalars."""
+    layer: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {text!r}: wanted key=value, such as train.lr=0.01")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {text!r}: {value!r} is not a value that YAML can read") from None
+        if isinstance(parsed, str):
+            parsed = _number(parsed)
+        _merge(layer, _nest(key.split("."), parsed))
+    return layer
+
+
+def _number(text: str) -> Any:
+    """YAML 1.1 reads ``1e-3`` as text; people mean a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _nest(keys: list[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: value if len(keys) == 1 else _nest(keys[1:], value)}
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(problem) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: no such setting.{_suggest(place)}"
+    return f"{place}: found {problem['input']!r}, wanted: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _suggest(place: str) -> str:
+    """The setting that somebody who typed ``place`` probably meant; other libraries' words count."""
+    leaf = place.rsplit(".", 1)[-1].lower()
+    known = setting_names()
+    meant = _ELSEWHERE.get(leaf) or next((name for name in known if name.rsplit(".", 1)[-1] == leaf), None)
+    return f" Did you mean {meant!r}?" if meant else nearest(place, known)
+
+
+def setting_names(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    """Every setting with its dotted name."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names += setting_names(inner, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names

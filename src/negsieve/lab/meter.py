@@ -1,0 +1,147 @@
+"""What the chosen negatives of an epoch were: false, hard, dead, varied, popular.
+
+The meter reads held-out positives, for measuring only: nothing it learns flows back to a sampler
+or a model. Its sums are buffers, so a run that resumes inside an epoch logs the same numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from negsieve.scorers import Narrowing, Scorer
+from negsieve.seen import Seen
+from negsieve.types import Batch, Negatives
+
+_SUMS = ("loss", "penalty", "rows", "false", "counted", "hard", "rated", "dead", "popularity")
+
+
+class Meter(nn.Module):
+    """Sums over the steps of one epoch; ``summary()`` turns them into rates.
+
+    train       the train pairs, for popularity
+    heldout     validation and test pairs of the same users; None where there are none
+    every       hardness is measured on every ``every``-th step
+    lookups     negatives looked up a step at most: rows beyond are skipped evenly
+    references  random items that a chosen negative is ranked among
+
+    Cost a step: at most ``lookups`` binary searches; every ``every``-th step about
+    ``64 * references`` extra scores without gradient.
+    """
+
+    def __init__(
+        self,
+        train: Seen,
+        heldout: Seen | None,
+        *,
+        every: int = 8,
+        lookups: int = 4096,
+        references: int = 128,
+        dead_below: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.heldout = heldout if heldout is not None and len(heldout) else None
+        self.every, self.lookups, self.references, self.dead_below = every, lookups, references, dead_below
+        self.n_items = train.n_items
+        self.register_buffer("item_count", train.popularity().double(), persistent=False)
+        self.register_buffer("covered", torch.zeros(train.n_items, dtype=torch.bool))
+        for name in _SUMS:
+            self.register_buffer(f"sum_{name}", torch.zeros((), dtype=torch.float64))
+
+    def reset(self) -> None:
+        """Forget the epoch."""
+        self.covered.zero_()
+        for name in _SUMS:
+            getattr(self, f"sum_{name}").zero_()
+
+    @torch.no_grad()
+    def observe(
+        self,
+        batch: Batch,
+        negatives: Negatives,
+        scorer: Scorer,
+        *,
+        loss: Tensor,
+        penalty: Tensor,
+        gradient: Tensor,
+        step: int,
+        rng: torch.Generator,
+    ) -> None:
+        """Adds one step. ``loss``, ``penalty``, ``gradient`` of the positive's score: ``Float[B]``."""
+        n = len(batch)
+        self.sum_rows += n
+        self.sum_loss += loss.detach().sum(dtype=torch.float64)
+        self.sum_penalty += penalty.detach().sum(dtype=torch.float64)
+        self.sum_dead += (gradient.abs() < self.dead_below).sum()
+        item = _items_of(negatives)  # [B|1, K]
+        stride = max(1, -(-n * item.shape[1] // self.lookups))
+        user = batch.user[::stride]
+        chosen = item[::stride] if len(item) == n else item.expand(len(user), -1)
+        share = _shares(negatives, item.shape, n)[::stride]  # [b, K], each row sums to 1 or 0
+        share = share.to(torch.float64)
+        self.covered[(chosen[share > 0])] = True
+        self.sum_popularity += (self.item_count[chosen] * share).sum()
+        self.sum_counted += share.sum()
+        if self.heldout is not None:
+            self.sum_false += (self.heldout.contains(user, chosen) * share).sum()
+        if step % self.every == 0:
+            self._rate_hardness(batch, chosen, share, scorer, rng, stride)
+
+    def _rate_hardness(self, batch, chosen, share, scorer, rng, stride) -> None:
+        """Mean share of random items that score below the chosen negatives, on up to 64 rows."""
+        take = torch.arange(0, len(chosen), max(1, len(chosen) // 64), device=chosen.device)
+        rows = take * stride
+        column = share[take].argmax(1)
+        negative = chosen[take, column]  # [b]
+        random = torch.randint(self.n_items, (1, self.references), generator=rng, device=chosen.device)
+        rated = torch.cat([random.expand(len(rows), -1), negative[:, None]], dim=1)  # [b, R + 1]
+        score = _score_rows(scorer, rows, rated, len(batch))
+        below = (score[:, :-1] < score[:, -1:]).double() + 0.5 * (score[:, :-1] == score[:, -1:]).double()
+        counts = share[take].sum(1) > 0
+        self.sum_hard += below.mean(1)[counts].sum()
+        self.sum_rated += counts.sum()
+
+    def summary(self) -> dict[str, float | None]:
+        """The epoch's means: loss and penalty a row, rates in 0..1, hardness as a percentile 0..100."""
+        total = {name: float(getattr(self, f"sum_{name}")) for name in _SUMS}
+
+        def mean(name: str, over: str) -> float | None:
+            return total[name] / total[over] if total[over] else None
+
+        hard = mean("hard", "rated")
+        return {
+            "loss": mean("loss", "rows"),
+            "penalty": mean("penalty", "rows"),
+            "false_negative_rate": mean("false", "counted") if self.heldout is not None else None,
+            "hardness": None if hard is None else 100 * hard,
+            "dead_rows": mean("dead", "rows"),
+            "coverage": float(self.covered.double().mean()),
+            "popularity": mean("popularity", "counted"),
+        }
+
+
+def _score_rows(scorer: Scorer, rows: Tensor, item: Tensor, n: int) -> Tensor:
+    """Scores of ``item [b, M]`` for some rows only; a scorer that cannot narrow rates all n rows."""
+    if isinstance(scorer, Narrowing):
+        return scorer.rows(rows).score(item)
+    full = item.new_zeros(n, item.shape[1])
+    full[rows] = item
+    return scorer.score(full)[rows]
+
+
+def _items_of(negatives: Negatives) -> Tensor:
+    """The real items behind the negatives, ``Long[B|1, K]``: a synthetic one counts its parts."""
+    return negatives.item if negatives.parts is None else negatives.parts.flatten(1)
+
+
+def _shares(negatives: Negatives, shape, n: int) -> Tensor:
+    """How much each item counts in its row, ``Float[B, K]``: weights or kept ones, summing to 1."""
+    if negatives.weight is not None:
+        share = negatives.weight.detach().double()
+    elif negatives.keep is not None:
+        share = negatives.keep.double()
+    else:
+        share = negatives.item.new_ones((n, negatives.item.shape[1]), dtype=torch.float64)
+    if negatives.parts is not None:
+        share = share.repeat_interleave(negatives.parts.shape[-1], dim=1)
+    return share / share.sum(1, keepdim=True).clamp_min(1e-300)

@@ -1,0 +1,99 @@
+"""From a resolved configuration and a data set to the parts that train."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+
+import torch
+
+from negsieve import losses, spec
+from negsieve.config import RunConfig
+from negsieve.data.dataset import Dataset
+from negsieve.errors import ConfigError, DataError, UsageError
+from negsieve.evaluate.evaluator import Evaluator
+from negsieve.models.base import Model
+from negsieve.models.named import build_model
+from negsieve.samplers import named
+from negsieve.samplers.base import Sampler
+from negsieve.train.step import Loss
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that ``auto``, ``cpu`` or ``cuda[:n]`` means here. Raises UsageError when it is absent."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UsageError(f"device {wanted!r}: wanted auto, cpu or cuda[:number]") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {wanted!r}: this machine shows torch no CUDA device; use --device auto or cpu")
+    return device
+
+
+def make_sampler(text: str, dataset: Dataset, *, trusted: Collection[str] = ()) -> Sampler:
+    """The sampler that a spec names. ``module:function`` is imported only when ``trusted`` holds its text."""
+    parsed = spec.parse(text)
+    function = named.find(parsed.name, allow_import=text in trusted)
+    train = dataset.train
+    offers = {"n_items": dataset.n_items, "n_users": dataset.n_users, "seen": train}
+    return spec.bind(function, parsed, offers)
+
+
+def make_loss(text: str, sampler: str) -> tuple[str, Loss]:
+    """The loss that a spec names, and its name; ``auto`` is the one that the sampler's paper uses."""
+    if text == "auto":
+        parsed = spec.parse(sampler)
+        text = named.default_loss(parsed.name, parsed.params)
+    parsed = spec.parse(text)
+    function = spec.resolve(parsed, losses.LOSSES, what="loss")
+    return str(parsed), partial(function, **spec.convert(function, parsed, skip=("positive", "negative", "negatives")))
+
+
+def make_model(config: RunConfig, dataset: Dataset) -> Model:
+    """The model that the configuration names, freshly initialised from ``train.seed``."""
+    return build_model(
+        config.model,
+        n_users=dataset.n_users,
+        n_items=dataset.n_items,
+        train=dataset.train,
+        seed=config.train.seed,
+    )
+
+
+def make_evaluator(config: RunConfig, dataset: Dataset, *, final: bool = False) -> Evaluator:
+    """The evaluator of the configuration; ``final`` adds the metrics that are worth their time once."""
+    metrics = config.evaluate.metrics + (config.evaluate.test_metrics if final else ())
+    if config.evaluate.protocol == "full" and config.train.metric not in metrics:
+        metrics = (config.train.metric, *metrics)
+    return Evaluator(
+        dataset,
+        metrics=tuple(dict.fromkeys(metrics)),
+        protocol=config.evaluate.protocol,
+        n_negatives=config.evaluate.n_negatives,
+        chunk=config.evaluate.chunk,
+    )
+
+
+def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
+    """Raises before any work when the data cannot be trained on as configured."""
+    full = (dataset.train.degree() == dataset.n_items).nonzero().flatten()
+    if len(full) and config.train.full_users == "refuse":
+        name = dataset.users[int(full[0])]
+        raise DataError(
+            f"{len(full)} of {dataset.n_users} users have every one of the {dataset.n_items} items in train, the first "
+            f"is {name!r}: no negative is left for them. Remove them, or give their rows no say with "
+            "--set train.full_users=skip."
+        )
+    if config.train.drop_last and len(dataset.train) < config.train.batch_size:
+        raise ConfigError(
+            f"train.drop_last with train.batch_size={config.train.batch_size} leaves no batch of "
+            f"{len(dataset.train)} train rows: lower the batch size"
+        )
+    if config.train.select_on == "valid" and config.train.patience and not len(dataset.rows("valid")):
+        raise ConfigError(
+            "this data set has no validation part, so there is nothing to choose the best epoch on. Carve one out of "
+            "train with --set data.split.valid_from_train=0.1, or train for a fixed number of epochs with "
+            "--set train.patience=0. (train.select_on=test exists for reproducing papers that did that; it is stamped.)"
+        )

@@ -1,0 +1,25 @@
+"""The optimisers that have a name, in torch's fused form: one pass over the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from negsieve.config import TrainConfig
+
+
+def make_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam, AdamW, SGD or Adagrad on ``parameters``; ``weight_decay`` means what torch means by it."""
+    parameters = list(parameters)
+    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+    match config.optimiser:
+        case "adam":
+            return torch.optim.Adam(parameters, **common)
+        case "adamw":
+            return torch.optim.AdamW(parameters, **common)
+        case "sgd":
+            return torch.optim.SGD(parameters, momentum=config.momentum, **common)
+        case "adagrad":
+            return torch.optim.Adagrad(parameters, **common | {"fused": parameters[0].device.type == "cpu"})

@@ -1,0 +1,187 @@
+"""A run from start to result: directory, lock, data snapshot, training, final figures.
+
+``start`` makes a run directory that holds all it takes to go on, to re-run and to recommend;
+``resume`` goes on with one, bit for bit where training was stopped on the same kind of machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from negsieve.config import RunConfig, resolve
+from negsieve.data import snapshot
+from negsieve.data.dataset import Dataset
+from negsieve.errors import ConfigError
+from negsieve.evaluate.evaluator import Evaluation
+from negsieve.store import atomic
+from negsieve.store.environment import differences, environment
+from negsieve.store.run import Run
+from negsieve.train import build
+from negsieve.train.trainer import Trainer
+from negsieve.train.watch import Watcher
+
+_DIAGNOSTICS = ("loss", "false_negative_rate", "hardness", "dead_rows", "coverage", "popularity")
+
+
+def start(
+    config: RunConfig,
+    dataset: Dataset,
+    *,
+    path: Path,
+    trusted: Collection[str] = (),
+    watch: Watcher | None = None,
+    data_from: Path | None = None,
+) -> dict[str, Any]:
+    """Trains in the run directory ``path`` and returns its result.
+
+    A directory that holds a run of the same configuration is gone on with; a finished one is
+    returned as it is.
+
+    trusted    specs of the form ``module:function`` that the user typed, and so may be imported
+    data_from  a snapshot of the same data set to link to instead of writing another
+
+    Raises DataError, ConfigError, UsageError or CapabilityError before anything is written when
+    the configuration cannot work; CannotCreate when ``path`` is taken; Locked when it is in use.
+    """
+    build.refuse_unfit(config, dataset)
+    loss_name, _ = build.make_loss(config.loss, config.sampler)
+    build.make_sampler(config.sampler, dataset, trusted=trusted)
+    build.make_evaluator(config, dataset, final=True)
+    config = config.model_copy(update={"loss": loss_name})
+    device = build.pick_device(config.train.device)
+    facts = {"name": dataset.name, "hash": dataset.hash, "users": dataset.n_users, "items": dataset.n_items}
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    run = Run.create(path, config=config.plain(), data=facts, device=str(device))
+    with run.lock():
+        if run.finished:
+            return run.result()
+        if not (run.path / "data").exists():
+            _place_data(run, dataset, data_from)
+        return _work(run, config, dataset, device=device, trusted=trusted, watch=watch)
+
+
+def resume(path: Path, *, trusted: Collection[str] = (), watch: Watcher | None = None) -> dict[str, Any]:
+    """Goes on with a run, from its newest whole checkpoint or from the beginning; returns its result.
+
+    A finished run is returned as it is. Raises MissingInput, CheckpointError, DataError or Locked.
+    """
+    run = Run.open(path)
+    with run.lock():
+        if run.finished:
+            return run.result()
+        if not (run.path / "data").exists():
+            raise ConfigError(f"{path}: stopped before its data was saved; start it anew with the same command")
+        config = resolve(run.config())
+        device = build.pick_device(config.train.device)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        for line in differences(run.env(), environment(str(device))):
+            run.log(f"resumed elsewhere, so the same bits are not promised: {line}")
+        dataset = snapshot.load(run.path / "data")
+        return _work(run, config, dataset, device=device, trusted=trusted, watch=watch)
+
+
+def _place_data(run: Run, dataset: Dataset, data_from: Path | None) -> None:
+    with atomic.whole_folder(run.path / "data") as folder:
+        if data_from is None:
+            snapshot.write(dataset, folder)
+            return
+        for file in sorted(data_from.iterdir()):
+            try:
+                os.link(file, folder / file.name)
+            except OSError:  # another file system
+                (folder / file.name).write_bytes(file.read_bytes())
+
+
+def _work(
+    run: Run,
+    config: RunConfig,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    trusted: Collection[str],
+    watch: Watcher | None,
+) -> dict[str, Any]:
+    begun = time.perf_counter()
+    trainer = Trainer(
+        build.make_model(config, dataset),
+        build.make_sampler(config.sampler, dataset, trusted=trusted),
+        loss=build.make_loss(config.loss, config.sampler)[1],
+        dataset=dataset,
+        evaluator=build.make_evaluator(config, dataset),
+        run=run,
+        config=config.train,
+        device=device,
+        sampler_name=config.sampler,
+        watch=watch,
+    )
+    before = 0.0
+    newest = run.load_latest()
+    if newest is not None:
+        trainer.restore(newest)
+        run.log(f"resumed at epoch {trainer.standing.epoch}, step {trainer.standing.step}")
+        before = sum(sum(record["seconds"].values()) for record in run.metrics())
+    trainer.fit()
+    result = _finish(run, config, dataset, trainer, lambda: before + time.perf_counter() - begun)
+    trainer.watch.end(result)
+    return result
+
+
+def _finish(
+    run: Run, config: RunConfig, dataset: Dataset, trainer: Trainer, seconds: Callable[[], float]
+) -> dict[str, Any]:
+    """Restores the best epoch and measures it: the figures come from saved state only."""
+    best = trainer.restore_best()
+    standing = trainer.standing
+    evaluator = build.make_evaluator(config, dataset, final=True)
+    encoder = trainer.model.frozen()
+    found = {part: evaluator.evaluate(encoder, part) for part in ("valid", "test") if len(dataset.rows(part))}
+    _write_per_user(run, dataset, found)
+    chosen = next((record for record in run.metrics() if record["epoch"] == best), {})
+    result = {
+        "run": str(run.path),
+        "name": config.name or run.path.name,
+        "model": config.model,
+        "sampler": config.sampler,
+        "loss": config.loss,
+        "seed": config.train.seed,
+        "best_epoch": best,
+        "epochs": standing.epoch,
+        "stopped": standing.stopped,
+        "selection": {
+            "metric": config.train.metric,
+            "part": config.train.select_on if standing.best_epoch is not None else None,
+        },
+        "stamps": ["chosen on test"] if config.train.select_on == "test" else [],
+        "metrics": {part: one.metrics for part, one in found.items()},
+        "groups": {part: one.groups for part, one in found.items()},
+        "biased": config.evaluate.protocol == "sampled",
+        "false_negative_rate": chosen.get("false_negative_rate"),
+        "diagnostics": {name: chosen.get(name) for name in _DIAGNOSTICS},
+        "seconds": round(seconds(), 2),
+        "data_hash": dataset.hash,
+    }
+    run.finish(result)
+    return result
+
+
+def _write_per_user(run: Run, dataset: Dataset, found: dict[str, Evaluation]) -> None:
+    """``per_user.parquet``: a row a user and part, with the external id and every per-user metric."""
+    import numpy as np
+
+    columns: dict[str, list] = {"user_id": [], "part": []}
+    names = sorted({name for one in found.values() for name in one.per_user if name != "user"})
+    for part, one in found.items():
+        user = one.per_user["user"]
+        columns["user_id"] += [dataset.users[int(number)] for number in user]
+        columns["part"] += [part] * len(user)
+        for name in names:
+            columns.setdefault(name, []).append(one.per_user.get(name, np.full(len(user), np.nan)))
+    run.write_per_user({name: np.concatenate(part) if name in names else part for name, part in columns.items()})

@@ -1,0 +1,97 @@
+"""One training step, from a batch of positives to a loss for each of them.
+
+The only place where a model, a sampler and a loss meet. Whoever keeps their own loop does the
+same five lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from negsieve.errors import CapabilityError, NonFiniteLoss
+from negsieve.models.base import Model
+from negsieve.samplers.base import Sampler
+from negsieve.scorers import Scorer, VectorScorer
+from negsieve.types import Batch, Negatives
+
+Loss = Callable[[Tensor, Tensor, Negatives], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step computed: ``positive``, ``loss``, ``penalty`` ``Float[B]``, ``negative Float[B, K]``."""
+
+    scorer: Scorer
+    negatives: Negatives
+    positive: Tensor
+    negative: Tensor
+    loss: Tensor
+    penalty: Tensor
+
+
+def forward(
+    model: Model,
+    sampler: Sampler,
+    loss: Loss,
+    batch: Batch,
+    rng: torch.Generator,
+    *,
+    lap: Callable[[str], None] = lambda stage: None,
+) -> Outcome:
+    """Encodes once, draws, scores the chosen with gradient, and prices every row.
+
+    ``lap`` is called with the name of each stage as it ends, for whoever keeps the time.
+    """
+    scorer = model.encode(batch)
+    lap("encode")
+    negatives = sampler.sample(batch, scorer, rng)
+    lap("sample")
+    positive = scorer.score(batch.item[:, None]).squeeze(1)  # [B]
+    negative = score_negatives(scorer, negatives)  # [B, K]
+    outcome = Outcome(
+        scorer=scorer,
+        negatives=negatives,
+        positive=positive,
+        negative=negative,
+        loss=loss(positive, negative, negatives),
+        penalty=model.penalty(batch, negatives),
+    )
+    lap("score")
+    return outcome
+
+
+def score_negatives(scorer: Scorer, negatives: Negatives) -> Tensor:
+    """``Float[B, K]`` with gradient: of the items, or of the vectors that replace them."""
+    if negatives.vector is None:
+        return scorer.score(negatives.item)
+    if not isinstance(scorer, VectorScorer):
+        raise CapabilityError(
+            f"{type(scorer).__name__} cannot rate synthetic negatives: they need a scorer with vectors, such as Dot"
+        )
+    return scorer.score_vectors(negatives.vector)
+
+
+def refuse_non_finite(total: Tensor, outcome: Outcome, model: Model, *, epoch: int, step: int, sampler: str) -> None:
+    """Raises NonFiniteLoss naming the first bad tensor along the step, before any update.
+
+    Cost: one read of a scalar a step; the search happens only when it is bad.
+    """
+    if torch.isfinite(total):
+        return
+    stages = {f"parameter {name}": value for name, value in model.named_parameters()}
+    stages["score of the positive"] = outcome.positive
+    if outcome.negatives.vector is not None:
+        stages["synthetic negative"] = outcome.negatives.vector
+    stages["score of the negatives"] = outcome.negative
+    stages["loss"] = outcome.loss
+    stages["penalty"] = outcome.penalty
+    first = next((name for name, value in stages.items() if not torch.isfinite(value).all()), "sum of the loss")
+    raise NonFiniteLoss(
+        f"the loss is {float(total.detach())} at epoch {epoch}, step {step}, sampler {sampler}: the first bad tensor "
+        f"is the {first}. Nothing was updated. Lower train.lr, or raise train.l2 or a temperature, and start again "
+        "from the last checkpoint."
+    )

@@ -1,0 +1,205 @@
+"""The loop: epochs of steps, validation, early stopping, checkpoints.
+
+A checkpoint holds weights, optimiser, sampler memory, the meter's sums and where training stands.
+Randomness is never stored, because every draw is a function of the seed and of where training
+stands; so resuming from any checkpoint gives the bits of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+from negsieve.config import TrainConfig
+from negsieve.data.batches import batches, n_batches
+from negsieve.data.dataset import Dataset
+from negsieve.errors import Interrupted
+from negsieve.evaluate.evaluator import Evaluator
+from negsieve.lab.meter import Meter
+from negsieve.models.base import Model
+from negsieve.rng import streams
+from negsieve.samplers.base import Sampler
+from negsieve.store.checkpoint import Checkpoint, pack_optimiser, unpack_optimiser
+from negsieve.store.run import Run
+from negsieve.train.optimise import make_optimiser
+from negsieve.train.signals import Stop
+from negsieve.train.step import Loss, forward, refuse_non_finite
+from negsieve.train.watch import Silent, Stopwatch, Watcher
+from negsieve.types import Batch
+
+
+@dataclass
+class Standing:
+    """Where training stands: the next step to do, and the best validation so far."""
+
+    epoch: int = 0
+    step: int = 0
+    steps_done: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    waited: int = 0
+    stopped: str | None = None
+
+
+class Trainer:
+    """Fits a model on the train part of a data set and keeps the run directory up to date.
+
+    ``sampler_name`` is only for messages. Everything random comes from ``config.seed``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sampler: Sampler,
+        *,
+        loss: Loss,
+        dataset: Dataset,
+        evaluator: Evaluator,
+        run: Run,
+        config: TrainConfig,
+        device: torch.device,
+        sampler_name: str = "",
+        watch: Watcher | None = None,
+    ) -> None:
+        self.config, self.run, self.evaluator, self.device = config, run, evaluator, device
+        self.model, self.sampler, self.loss = model.to(device), sampler.to(device), loss
+        self.watch, self.sampler_name = watch or Silent(), sampler_name
+        self.user, self.item = (side.to(device) for side in dataset.pairs("train"))
+        self.meter = Meter(dataset.train, dataset.seen("valid", "test")).to(device)
+        self.optimiser = make_optimiser((*model.parameters(), *sampler.parameters()), config)
+        self.standing = Standing()
+        self.validates = len(dataset.rows(config.select_on)) > 0
+        self.steps = n_batches(len(self.user), config.batch_size, config.drop_last)
+        self._clock = Stopwatch()
+
+    def fit(self) -> Standing:
+        """Trains to the end, or to the first reason to stop. Raises Interrupted after saving on a signal."""
+        self.watch.begin(self.run.path.name, epochs=self.config.epochs, steps=self.steps, epoch=self.standing.epoch)
+        with Stop() as stop:
+            while self.standing.stopped is None and self.standing.epoch < self.config.epochs:
+                self._run_epoch(stop)
+        if self.standing.stopped is None:
+            self.standing.stopped = "all epochs done"
+        return self.standing
+
+    def _run_epoch(self, stop: Stop) -> None:
+        standing, config = self.standing, self.config
+        epoch = standing.epoch
+        self._clock = Stopwatch()
+        if standing.step == 0:
+            self.meter.reset()
+            rng = streams("refresh", epoch, seed=config.seed, device=self.device)
+            self.sampler.refresh(epoch, self.model.frozen(), rng)
+            self._clock.lap("refresh")
+        order = batches(
+            len(self.user),
+            size=config.batch_size,
+            seed=config.seed,
+            epoch=epoch,
+            start=standing.step,
+            drop_last=config.drop_last,
+        )
+        for step, rows in order:
+            self._step(epoch, step, rows.to(self.device))
+            standing.step, standing.steps_done = step + 1, standing.steps_done + 1
+            self.watch.step(epoch, step)
+            if stop.caught:
+                self.save()
+                self.run.log(f"stopped by signal {stop.caught} after step {step} of epoch {epoch}")
+                raise Interrupted(
+                    f"stopped after step {step + 1} of {self.steps} in epoch {epoch}; everything is saved. "
+                    f"Go on with: negsieve train --resume {self.run.path}",
+                    signal_number=stop.caught,
+                )
+            if config.checkpoint_every and standing.steps_done % config.checkpoint_every == 0:
+                self.save()
+        self._close_epoch()
+
+    def _step(self, epoch: int, step: int, rows: torch.Tensor) -> None:
+        config, clock = self.config, self._clock
+        batch = Batch(self.user[rows], self.item[rows], rows)
+        rng = streams("negatives", epoch, step, seed=config.seed, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            outcome = forward(self.model, self.sampler, self.loss, batch, rng, lap=clock.lap)
+            total = outcome.loss.mean() + config.l2 * outcome.penalty.mean()
+        refuse_non_finite(total, outcome, self.model, epoch=epoch, step=step, sampler=self.sampler_name)
+        outcome.positive.retain_grad()
+        self.optimiser.zero_grad()
+        total.backward()
+        clock.lap("backward")
+        self.meter.observe(
+            batch,
+            outcome.negatives,
+            outcome.scorer,
+            loss=outcome.loss,
+            penalty=outcome.penalty,
+            gradient=outcome.positive.grad * len(batch),
+            step=step,
+            rng=streams("meter", epoch, step, seed=config.seed, device=self.device),
+        )
+        evidence = self.sampler.observe(batch, outcome.negatives, outcome.scorer, outcome.loss.detach())
+        clock.lap("measure")
+        self.optimiser.step()
+        if evidence is not None:
+            self.sampler.learn([evidence])
+        clock.lap("optimise")
+
+    def _close_epoch(self) -> None:
+        """Logs the epoch, validates, decides whether to stop, saves."""
+        standing, config = self.standing, self.config
+        record = {"epoch": standing.epoch, "step": standing.steps_done, "steps": self.steps, **self.meter.summary()}
+        last = standing.epoch + 1 == config.epochs
+        if self.validates and (standing.epoch % config.validate_every == 0 or last):
+            found = self.evaluator.evaluate(self.model.frozen(), config.select_on).metrics
+            record[config.select_on] = found
+            self._judge(found[config.metric])
+            self._clock.lap("validate")
+        record["seconds"] = self._clock.take()
+        self.run.append_metrics(record)
+        standing.epoch, standing.step = standing.epoch + 1, 0
+        self.save()
+        self.watch.epoch(record)
+
+    def _judge(self, value: float) -> None:
+        standing = self.standing
+        if standing.best is None or value > standing.best:
+            standing.best, standing.best_epoch, standing.waited = value, standing.epoch, 0
+            self._save_best()
+            return
+        standing.waited += 1
+        if self.config.patience and standing.waited >= self.config.patience:
+            standing.stopped = (
+                f"{self.config.metric} on {self.config.select_on} did not rise in {standing.waited} validations"
+            )
+
+    def _save_best(self) -> None:
+        self.run.save_best(self.standing.steps_done, {"model": self.model.state_dict()}, asdict(self.standing))
+
+    def save(self) -> None:
+        """Writes a checkpoint of everything that training needs to go on."""
+        tensors, state = pack_optimiser(self.optimiser)
+        groups = {
+            "model": self.model.state_dict(),
+            "memory": self.sampler.state_dict(),
+            "meter": self.meter.state_dict(),
+            "optimiser": tensors,
+        }
+        self.run.save(self.standing.steps_done, groups, {"standing": asdict(self.standing), "optimiser": state})
+
+    def restore(self, found: Checkpoint) -> None:
+        """Puts a checkpoint back; metrics written after it are dropped, because they will be written again."""
+        self.model.load_state_dict(found.groups["model"])
+        self.sampler.load_state_dict(found.groups["memory"])
+        self.meter.load_state_dict(found.groups["meter"])
+        unpack_optimiser(self.optimiser, found.groups["optimiser"], found.state["optimiser"])
+        self.standing = Standing(**found.state["standing"])
+        self.run.truncate_metrics(self.standing.epoch - 1)
+
+    def restore_best(self) -> int:
+        """Puts the best epoch's weights back and returns that epoch; without validation, the last one's."""
+        if self.standing.best_epoch is None:
+            self._save_best()
+            return self.standing.epoch - 1
+        self.model.load_state_dict(self.run.load_best().groups["model"])
+        return self.standing.best_epoch
