@@ -19,11 +19,12 @@ _HOME = {
     "load_data": "api",
     "train": "api",
     "evaluate": "api",
+    "resume": "api",
     "compare": "api",
     "Recommender": "api",
-    "recommend": "recommend",
-    "similar": "recommend",
-    "export": "export",
+    "recommend": "lists",
+    "similar": "lists",
+    "export": "vectors",
 }
 
 __all__ = sorted(_HOME)

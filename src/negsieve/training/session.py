@@ -22,9 +22,9 @@ from negsieve.evaluate.evaluator import Evaluation
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run
-from negsieve.train import build
-from negsieve.train.trainer import Trainer
-from negsieve.train.watch import Watcher
+from negsieve.training import build
+from negsieve.training.trainer import Trainer
+from negsieve.training.watch import Watcher
 
 _DIAGNOSTICS = ("loss", "false_negative_rate", "hardness", "dead_rows", "coverage", "popularity")
 

@@ -16,7 +16,7 @@ from negsieve.models.base import Model
 from negsieve.models.named import build_model
 from negsieve.samplers import named
 from negsieve.samplers.base import Sampler
-from negsieve.train.step import Loss
+from negsieve.training.step import Loss
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -36,8 +36,8 @@ def make_sampler(text: str, dataset: Dataset, *, trusted: Collection[str] = ()) 
     """The sampler that a spec names. ``module:function`` is imported only when ``trusted`` holds its text."""
     parsed = spec.parse(text)
     function = named.find(parsed.name, allow_import=text in trusted)
-    train = dataset.train
-    offers = {"n_items": dataset.n_items, "n_users": dataset.n_users, "seen": train}
+    # an index of its own: the sampler takes it along to its device
+    offers = {"n_items": dataset.n_items, "n_users": dataset.n_users, "seen": dataset.seen("train")}
     return spec.bind(function, parsed, offers)
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from negsieve.errors import CannotCreate, UsageError
-from negsieve.recommend import towers
+from negsieve.lists import towers
 from negsieve.store.atomic import json_text, whole_folder
 from negsieve.trained import Trained, open_trained
 

@@ -22,10 +22,10 @@ from negsieve.rng import streams
 from negsieve.samplers.base import Sampler
 from negsieve.store.checkpoint import Checkpoint, pack_optimiser, unpack_optimiser
 from negsieve.store.run import Run
-from negsieve.train.optimise import make_optimiser
-from negsieve.train.signals import Stop
-from negsieve.train.step import Loss, forward, refuse_non_finite
-from negsieve.train.watch import Silent, Stopwatch, Watcher
+from negsieve.training.optimise import make_optimiser
+from negsieve.training.signals import Stop
+from negsieve.training.step import Loss, forward, refuse_non_finite
+from negsieve.training.watch import Silent, Stopwatch, Watcher
 from negsieve.types import Batch
 
 

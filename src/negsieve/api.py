@@ -1,0 +1,284 @@
+"""The main job in one call each, and an estimator for those who think in ``fit`` and ``recommend``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from negsieve import lists
+from negsieve.config import DataConfig, RunConfig, resolve
+from negsieve.data import catalogue
+from negsieve.data.dataset import Dataset
+from negsieve.data.read import read
+from negsieve.data.split import split
+from negsieve.errors import UsageError
+from negsieve.report import run_page
+from negsieve.store.run import check_name
+from negsieve.study.compare import run_study
+from negsieve.study.plan import cross, make_plan, parse_method
+from negsieve.study.work import StudyWatcher
+from negsieve.trained import Trained, open_trained
+from negsieve.training import session
+from negsieve.training.build import make_evaluator
+from negsieve.training.watch import Watcher
+from negsieve.vectors import export
+
+
+def load_data(source: Any = "online-retail", *, config: DataConfig | None = None, name: str | None = None) -> Dataset:
+    """Reads, cleans and splits a log.
+
+    source  the name of a known data set, a file or folder, a pandas or polars frame, an Arrow table
+    config  format, columns, cleaning and split; defaults otherwise
+    name    for reports; the file's or data set's own by default
+
+    Raises DataError naming file, line and column; MissingInput when there is no such thing.
+    """
+    config = config or DataConfig()
+    if isinstance(source, str | Path):
+        found = catalogue.find(str(source))
+        name = name or Path(source).stem.split(".")[0] or "data"
+    else:
+        found = source
+    interactions = read(
+        found,
+        format=config.format,
+        columns=config.columns or None,
+        rating_min=config.rating_min,
+        duplicates=config.duplicates,
+        core=config.core,
+        since=config.since,
+        until=config.until,
+        skip_bad=config.skip_bad,
+        memory_limit=config.memory_limit,
+    )
+    how = config.split
+    return split(
+        interactions,
+        method=how.method,
+        ratios=how.ratios,
+        seed=how.seed,
+        folds=how.folds,
+        fold=how.fold,
+        valid_from_train=how.valid_from_train,
+        name=name or "data",
+    )
+
+
+def train(
+    data: Any = None,
+    *,
+    model: str | None = None,
+    sampler: str | None = None,
+    loss: str | None = None,
+    epochs: int | None = None,
+    lr: float | None = None,
+    l2: float | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    watch: Watcher | None = None,
+) -> dict[str, Any]:
+    """Trains one model and returns its result: ``run``, ``best_epoch``, ``metrics``, ``false_negative_rate``, ...
+
+    data      what ``load_data`` takes, or a Dataset
+    model     a spec such as ``"mf:dim=64"`` or ``"lightgcn:layers=3"``
+    sampler   a spec such as ``"dns_mn:m=8,n=32"``, or ``"module:function:key=value"``
+    loss      a spec; by default the one of the sampler's paper
+    settings  nested settings of ``negsieve.config.RunConfig``, for example ``{"train": {"patience": 5}}``
+    out       the run directory; by default a new one below ``runs/``
+
+    Raises NegsieveError subclasses with what was found, what was wanted and what to do.
+    """
+    arguments = _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device)
+    config = resolve(settings or {}, _source(data), arguments)
+    dataset = data if isinstance(data, Dataset) else load_data(data or config.data.source, config=config.data)
+    path = Path(out) if out is not None else fresh_path(config, dataset)
+    trusted = [spec for spec in (sampler,) if spec]
+    result = session.start(config, dataset, path=path, trusted=trusted, watch=watch)
+    run_page(path)
+    return result
+
+
+def resume(run: str | Path, *, sampler: str | None = None, watch: Watcher | None = None) -> dict[str, Any]:
+    """Goes on with a stopped run and returns its result.
+
+    ``sampler`` must repeat a ``module:function`` sampler, because a name in a file is never imported.
+    """
+    result = session.resume(Path(run), trusted=[sampler] if sampler else [], watch=watch)
+    run_page(Path(run))
+    return result
+
+
+def evaluate(
+    run: str | Path | Trained,
+    *,
+    part: str = "test",
+    metrics: Sequence[str] | None = None,
+    protocol: str | None = None,
+    n_negatives: int | None = None,
+) -> dict[str, Any]:
+    """Measures a finished run again: other metrics, another part, another protocol.
+
+    Returns ``run, part, protocol, biased, users, pairs, metrics, groups``.
+    """
+    trained = run if isinstance(run, Trained) else open_trained(run)
+    asked = {"metrics": tuple(metrics) if metrics else None, "protocol": protocol, "n_negatives": n_negatives}
+    layer = {key: value for key, value in asked.items() if value is not None}
+    if metrics:
+        layer["test_metrics"] = ()
+    config = resolve(trained.config.plain(), {"evaluate": layer})
+    evaluator = make_evaluator(config, trained.dataset, final=True)
+    found = evaluator.evaluate(trained.model.frozen(), part).summary()
+    return {"run": str(trained.run.path)} | found
+
+
+def compare(
+    data: Any = None,
+    *,
+    models: Sequence[str] = ("mf",),
+    samplers: Sequence[str] = ("uniform", "popularity", "dns", "dns_mn", "pdns"),
+    losses: Sequence[str] = ("auto",),
+    methods: Sequence[str] = (),
+    seeds: int | Sequence[int] = 3,
+    baseline: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    name: str | None = None,
+    trusted: Collection[str] | None = None,
+    watch: StudyWatcher | None = None,
+) -> dict[str, Any]:
+    """Trains every model x sampler x loss, and the extra ``methods`` (``model/sampler[/loss]``), over seeds.
+
+    seeds     how many (from ``train.seed`` on), or which
+    baseline  the method that others are tested against; uniform on the first model by default
+    out       the study's folder; the same call on the same folder goes on with what is missing
+    jobs      runs at a time, each in a process of its own when more than one
+    trusted   ``module:function`` samplers that may be imported: by default those given here
+
+    Returns the table with ``rows``, ``study`` (folder) and ``report`` (page).
+    """
+    config = resolve(settings or {}, _source(data))
+    dataset = data if isinstance(data, Dataset) else load_data(data or config.data.source, config=config.data)
+    chosen = cross(models, samplers, losses) + [parse_method(text) for text in methods]
+    count = range(config.train.seed, config.train.seed + seeds) if isinstance(seeds, int) else seeds
+    name = check_name(name or dataset.name, kind="study")
+    plan = make_plan(name, config, methods=chosen, seeds=tuple(count), baseline=baseline)
+    root = Path(out) if out is not None else Path("studies") / name
+    trusted = trusted if trusted is not None else [*samplers, *(one.sampler for one in chosen)]
+    return run_study(plan, dataset, root=root, jobs=jobs, trusted=trusted, watch=watch)
+
+
+class Recommender:
+    """``Recommender(model="mf", sampler="dns").fit(data).recommend(users, k=20)``.
+
+    The constructor takes what ``train`` takes. ``fit`` trains in a run directory, ``out`` or a
+    temporary one that lives as long as this object; ``save`` keeps it.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "mf",
+        sampler: str = "uniform",
+        loss: str = "auto",
+        epochs: int | None = None,
+        lr: float | None = None,
+        l2: float | None = None,
+        batch_size: int | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        out: str | Path | None = None,
+    ) -> None:
+        self._arguments = {
+            "model": model,
+            "sampler": sampler,
+            "loss": loss,
+            "epochs": epochs,
+            "lr": lr,
+            "l2": l2,
+            "batch_size": batch_size,
+            "seed": seed,
+            "device": device,
+            "settings": settings,
+        }
+        self._out = out
+        self._folder: tempfile.TemporaryDirectory | None = None
+        self._trained: Trained | None = None
+        self.result_: dict[str, Any] | None = None
+
+    def fit(self, data: Any, *, watch: Watcher | None = None) -> Recommender:
+        """Trains on ``data`` (what ``load_data`` takes, or a Dataset). ``result_`` then holds the figures."""
+        if self._out is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="negsieve-")
+            path = Path(self._folder.name) / "run"
+        else:
+            path = Path(self._out)
+        self.result_ = train(data, out=path, watch=watch, **self._arguments)
+        self._trained = open_trained(path)
+        return self
+
+    @classmethod
+    def load(cls, run: str | Path) -> Recommender:
+        """The recommender of a finished run directory."""
+        trained = open_trained(run)
+        found = cls(model=trained.config.model, sampler=trained.config.sampler, loss=trained.config.loss)
+        found._trained, found.result_ = trained, trained.run.result()
+        return found
+
+    @property
+    def trained(self) -> Trained:
+        if self._trained is None:
+            raise UsageError("this Recommender is not fitted: call fit(data) first")
+        return self._trained
+
+    def recommend(self, users: Sequence[str] | None = None, *, k: int = 20, exclude_seen: bool = True) -> pa.Table:
+        """``negsieve.recommend`` on the fitted run."""
+        return lists.recommend(self.trained, users, k=k, exclude_seen=exclude_seen)
+
+    def similar(self, items: Sequence[str], *, k: int = 20) -> pa.Table:
+        """``negsieve.similar`` on the fitted run."""
+        return lists.similar(self.trained, items, k=k)
+
+    def evaluate(self, *, part: str = "test", metrics: Sequence[str] | None = None) -> dict[str, Any]:
+        """``negsieve.evaluate`` on the fitted run."""
+        return evaluate(self.trained, part=part, metrics=metrics)
+
+    def export(self, out: str | Path, *, format: str = "parquet") -> Path:
+        """``negsieve.export`` on the fitted run."""
+        return export(self.trained, out, format=format)
+
+    def save(self, path: str | Path) -> Path:
+        """Copies the run directory to ``path``, which must not exist."""
+        return Path(shutil.copytree(self.trained.run.path, path))
+
+
+def fresh_path(config: RunConfig, dataset: Dataset) -> Path:
+    """A new run directory's path: ``runs/<name>-<time>-<hash of the configuration>``."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    digest = hashlib.blake2b(repr(config.plain()).encode(), digest_size=3).hexdigest()
+    sampler = config.sampler.split(":")[0].replace(".", "-")
+    name = config.name or f"{dataset.name}-{config.model.split(':')[0]}-{sampler}"[:40]
+    return Path("runs") / check_name(f"{name}-{stamp}-{digest}")
+
+
+def _source(data: Any) -> dict[str, Any]:
+    return {"data": {"source": str(data)}} if isinstance(data, str | Path) else {}
+
+
+def _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device) -> dict[str, Any]:
+    top = {"model": model, "sampler": sampler, "loss": loss}
+    inner = {"epochs": epochs, "lr": lr, "l2": l2, "batch_size": batch_size, "seed": seed, "device": device}
+    layer: dict[str, Any] = {key: value for key, value in top.items() if value is not None}
+    layer["train"] = {key: value for key, value in inner.items() if value is not None}
+    return layer

@@ -1,0 +1,128 @@
+"""What a study runs: methods times seeds on one data set, each in a directory of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from negsieve import spec
+from negsieve.config import RunConfig
+from negsieve.errors import UsageError, nearest
+from negsieve.training.build import make_loss
+
+
+@dataclass(frozen=True)
+class Method:
+    """A model, a sampler and a loss, each a spec; the loss is resolved, never ``auto``."""
+
+    model: str
+    sampler: str
+    loss: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.sampler}/{self.loss}"
+
+    @property
+    def slug(self) -> str:
+        """A short directory name, distinct for distinct methods."""
+        digest = hashlib.blake2b(self.name.encode(), digest_size=3).hexdigest()
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.model}-{self.sampler}").strip("-").lower()[:40]
+        return f"{plain}-{digest}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a study. ``config`` is what the runs share."""
+
+    name: str
+    config: RunConfig
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...]
+    baseline: Method
+    primary: str
+
+    def runs(self) -> list[tuple[Method, int]]:
+        """Every run, seeds outermost: an early look compares all methods at the same seeds."""
+        return [(method, seed) for seed in self.seeds for method in self.methods]
+
+    def config_of(self, method: Method, seed: int) -> RunConfig:
+        train = self.config.train.model_copy(update={"seed": seed})
+        parts = {"model": method.model, "sampler": method.sampler, "loss": method.loss, "train": train}
+        return self.config.model_copy(update=parts | {"name": f"{method.name} seed {seed}"})
+
+    def path_of(self, root: Path, method: Method, seed: int) -> Path:
+        return root / "runs" / f"{method.slug}-s{seed}"
+
+
+def make_method(model: str, sampler: str, loss: str = "auto") -> Method:
+    """A method from specs as typed; spelling is made canonical, so equal methods are equal."""
+    loss_name, _ = make_loss(loss, sampler)
+    return Method(str(spec.parse(model)), str(spec.parse(sampler)), loss_name)
+
+
+def parse_method(text: str) -> Method:
+    """``model/sampler`` or ``model/sampler/loss``."""
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise UsageError(
+            f"method {text!r}: wanted model/sampler or model/sampler/loss, such as mf/dns:candidates=16/bpr"
+        )
+    return make_method(*parts)
+
+
+def cross(models: Sequence[str], samplers: Sequence[str], losses: Sequence[str] = ("auto",)) -> list[Method]:
+    """Every combination, each once, in the order given."""
+    found = [make_method(model, sampler, loss) for model in models for sampler in samplers for loss in losses]
+    return list(dict.fromkeys(found))
+
+
+def pick_baseline(methods: Sequence[Method], wanted: str | None) -> Method:
+    """The method that others are tested against: the named one, else uniform on the first model.
+
+    ``wanted`` is a full method or any part that only one method has (its sampler, for example).
+    Raises UsageError listing the methods when it fits none or several.
+    """
+    if wanted is None:
+        uniform = [one for one in methods if spec.parse(one.sampler).name in ("uniform", "rns")]
+        return (uniform or list(methods))[0]
+    exact = [one for one in methods if wanted in (one.name, f"{one.model}/{one.sampler}")]
+    loose = exact or [one for one in methods if wanted in (one.sampler, one.model, one.loss)]
+    if len(loose) != 1:
+        names = [one.name for one in methods]
+        hint = nearest(wanted, names) if not loose else ""
+        raise UsageError(f"baseline {wanted!r} fits {len(loose)} of the methods {', '.join(names)}.{hint}")
+    return loose[0]
+
+
+def make_plan(
+    name: str,
+    config: RunConfig,
+    *,
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    baseline: str | None,
+) -> Plan:
+    """A plan, checked: at least one method and seed, no seed twice."""
+    if not methods or not seeds:
+        raise UsageError("a comparison needs at least one method and one seed")
+    if len(set(seeds)) != len(seeds):
+        raise UsageError(f"seeds {list(seeds)} repeat")
+    methods = tuple(dict.fromkeys(methods))
+    return Plan(name, config, methods, tuple(seeds), pick_baseline(methods, baseline), config.train.metric)
+
+
+@dataclass
+class Outcome:
+    """What became of one run: its result, or why there is none."""
+
+    method: Method
+    seed: int
+    path: Path
+    result: dict[str, Any] | None = None
+    why: str | None = None
+    per_user: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,120 @@
+"""The table of a study, from its run directories: means, deviations, paired tests, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from negsieve.data.dataset import Dataset
+from negsieve.evaluate import reference, significance
+from negsieve.evaluate.evaluator import Evaluator
+from negsieve.store.run import Run
+from negsieve.study.plan import Method, Outcome, Plan
+
+PART = "test"
+
+
+def make_table(plan: Plan, outcomes: Sequence[Outcome], references: dict[str, dict], *, root: Path) -> dict[str, Any]:
+    """``table.json``: a row a method in the plan's order, then the reference lines.
+
+    Every difference is against the baseline on the plan's primary metric, tested per user on the
+    test part, Holm-corrected over the methods. A method with a missing run says which and why; it
+    is tested on the seeds that it has.
+    """
+    by_method: dict[Method, list[Outcome]] = {method: [] for method in plan.methods}
+    for outcome in outcomes:
+        by_method[outcome.method].append(outcome)
+    tests = _tests(plan, by_method)
+    rows = [_row(method, group, tests.get(method.name), root) for method, group in by_method.items()]
+    rows += [_reference_row(name, metrics) for name, metrics in references.items()]
+    return {"primary": plan.primary, "part": PART, "baseline": plan.baseline.name, "rows": rows}
+
+
+def measure_references(dataset: Dataset, evaluator: Evaluator) -> dict[str, dict]:
+    """Metrics of popularity ranking and ItemKNN on the test part: name -> metric -> value."""
+    lines = {
+        "popularity": reference.popularity(dataset),
+        "itemknn": reference.item_knn(dataset),
+    }
+    return {name: evaluator.evaluate(encoder, PART).metrics for name, encoder in lines.items()}
+
+
+def _done(group: Sequence[Outcome]) -> list[Outcome]:
+    return [one for one in group if one.result is not None]
+
+
+def _tests(plan: Plan, by_method: dict[Method, list[Outcome]]) -> dict[str, significance.Row]:
+    per_user = {
+        method.name: [read_per_user(one.path, plan.primary) for one in _done(group)]
+        for method, group in by_method.items()
+        if _done(group)
+    }
+    if plan.baseline.name not in per_user or len(per_user) < 2:
+        return {}
+    rows = significance.against_baseline(per_user, plan.baseline.name, metric=plan.primary)
+    return {row.method: row for row in rows if row.against is not None}
+
+
+def read_per_user(path: Path, metric: str, *, part: str = PART) -> dict[str, np.ndarray]:
+    """``{"user": ids, metric: values}`` of one part of a finished run."""
+    table = Run(path).per_user()
+    chosen = np.asarray(table["part"].to_pylist()) == part
+    return {
+        name: np.asarray(table[column].to_pylist())[chosen] for name, column in (("user", "user_id"), (metric, metric))
+    }
+
+
+def _row(method: Method, group: Sequence[Outcome], test: significance.Row | None, root: Path) -> dict[str, Any]:
+    done = _done(group)
+    results = [one.result for one in done]
+    metrics = [result["metrics"].get(PART, {}) for result in results]
+    names = list(metrics[0]) if metrics else []
+    rates = [result["false_negative_rate"] for result in results if result["false_negative_rate"] is not None]
+    return {
+        "method": method.name,
+        "model": method.model,
+        "sampler": method.sampler,
+        "loss": method.loss,
+        "seeds": [one.seed for one in done],
+        "missing": [{"seed": one.seed, "why": one.why or "not run"} for one in group if one.result is None],
+        "mean": {name: float(np.mean([one[name] for one in metrics])) for name in names},
+        "sd": {name: _sd([one[name] for one in metrics]) for name in names},
+        "difference": _difference(test),
+        "false_negative_rate": _spread(rates),
+        "seconds": _spread([result["seconds"] for result in results]),
+        "best_epoch": _spread([float(result["best_epoch"]) for result in results]),
+        "reference": False,
+        "runs": [str(one.path.relative_to(root)) for one in group],
+    }
+
+
+def _reference_row(name: str, metrics: dict[str, float]) -> dict[str, Any]:
+    blank = {key: None for key in ("difference", "false_negative_rate", "seconds", "best_epoch")}
+    about = {"method": name, "model": name, "sampler": None, "loss": None, "seeds": [], "missing": [], "runs": []}
+    return about | blank | {"mean": metrics, "sd": {}, "reference": True}
+
+
+def _difference(test: significance.Row | None) -> dict[str, Any] | None:
+    if test is None:
+        return None
+    found = test.against
+    return {
+        "metric": test.metric,
+        "mean": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "p_adjusted": test.p_holm,
+        "users": found.n,
+    }
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | None] | None:
+    return {"mean": float(np.mean(values)), "sd": _sd(values)} if values else None
