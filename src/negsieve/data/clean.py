@@ -1,0 +1,199 @@
+"""Cleaning in a fixed order, each step counted: rating threshold, dates, repeated pairs, k-core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import numpy as np
+
+from negsieve.data.interactions import Interactions
+from negsieve.data.vocabulary import Vocabulary
+from negsieve.errors import DataError, UsageError
+
+DUPLICATES = ("first", "last", "sum")
+LAST_SECOND = 253_402_300_800
+"""The end of the year 9999: times beyond it are no seconds since 1970."""
+
+
+def rules(
+    *, rating_min: float | None, duplicates: str, core: int | Sequence[int], since: object, until: object
+) -> dict:
+    """The cleaning rules in one checked, JSON-ready form. Raises UsageError for one that makes no sense."""
+    if duplicates not in DUPLICATES:
+        raise UsageError(f"duplicates {duplicates!r} is none of {', '.join(DUPLICATES)}")
+    if rating_min is not None and not np.isfinite(rating_min):
+        raise UsageError(f"rating_min is {rating_min}, wanted a finite number")
+    both = (core, core) if isinstance(core, int) else tuple(core)
+    if len(both) != 2 or any(int(one) != one or one < 0 for one in both):
+        raise UsageError(f"core is {core!r}, wanted a whole number, or two: (rows a user, rows an item)")
+    return {
+        "rating_min": None if rating_min is None else float(rating_min),
+        "since": moment(since, "since"),
+        "until": moment(until, "until"),
+        "duplicates": duplicates,
+        "core": [int(one) for one in both],
+    }
+
+
+def moment(value: object, name: str) -> float | None:
+    """A bound in time as a number: numbers as they are, dates and ISO texts as seconds since 1970 (UTC)."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return None if value is None else float(value)
+    try:
+        if isinstance(value, str):
+            try:
+                return float(value)
+            except ValueError:
+                value = datetime.fromisoformat(value)
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, AttributeError, TypeError):
+        raise UsageError(f"{name} is {value!r}, wanted a number or a date such as 2024-05-31") from None
+
+
+def clean(log: Interactions, rules: dict, *, source: str) -> Interactions:
+    """Applies ``rules`` (of the function ``rules``) to a log; what went is counted in its ``facts``.
+
+    1. ``rating_min``: rows rated lower go, and rows without a rating.
+    2. ``since <= time < until``: rows outside go.
+    3. A pair (user, item) in several parts of a given split keeps its earliest part: train, valid,
+       test. Of rows that still repeat a pair one stays: the first or last by time (by row where
+       times tie or are absent), or the first with the ratings summed.
+    4. ``core``: users with fewer rows than the first number and items with fewer than the second
+       go, again and again until none is left to go.
+
+    What remains is numbered anew by first appearance. Raises DataError when nothing remains.
+    Memory: a few arrays as long as the log.
+    """
+    if not len(log):
+        raise DataError("found no rows, wanted at least one", file=source)
+    dropped: dict[str, int] = {}
+    rows = np.arange(len(log))
+    rows = _rated(log, rows, rules, dropped, source)
+    rows = _dated(log, rows, rules, dropped, source)
+    rows, rating = _distinct(log, rows, rules, dropped, source)
+    rows, rounds = _cored(log, rows, rules, dropped)
+    if not len(rows):
+        counted = ", ".join(f"{count} by {step}" for step, count in dropped.items() if count)
+        raise DataError(f"cleaning leaves nothing of {len(log)} rows ({counted}); loosen the rules", file=source)
+    facts = {**log.facts, "rules": rules, "dropped": dropped, "core_rounds": rounds}
+    return replace(compact(log, rows, rating=rating), facts=facts)
+
+
+def _rated(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, int], source: str) -> np.ndarray:
+    if rules["rating_min"] is None:
+        return rows
+    if log.rating is None:
+        raise DataError("found no rating column, wanted one for rating_min", file=source)
+    unrated = np.isnan(log.rating)
+    dropped["rating"] = int((log.rating < rules["rating_min"]).sum())
+    dropped["unrated"] = int(unrated.sum())
+    return rows[log.rating >= rules["rating_min"]]
+
+
+def _dated(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, int], source: str) -> np.ndarray:
+    since, until = rules["since"], rules["until"]
+    if since is None and until is None:
+        return rows
+    if log.timestamp is None:
+        raise DataError("found no timestamp column, wanted one for since and until", file=source)
+    inside = np.ones(len(rows), dtype=bool)
+    if since is not None:
+        inside &= log.timestamp[rows] >= since
+    if until is not None:
+        inside &= log.timestamp[rows] < until
+    dropped["dates"] = int((~inside).sum())
+    return rows[inside]
+
+
+def _distinct(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, int], source: str):
+    """One row a pair, and the ratings (of the whole log) where they were summed."""
+    dropped["parts_overlap"] = dropped["duplicates"] = 0
+    rating = log.rating
+    if rules["duplicates"] == "sum" and rating is None:
+        raise DataError("found no rating column, wanted one for duplicates='sum'", file=source)
+    key = log.user * len(log.items) + log.item  # [n]
+    if log.part is not None and len(rows):
+        _, group = np.unique(key[rows], return_inverse=True)
+        earliest = np.full(group.max() + 1, 127, dtype=np.int8)
+        np.minimum.at(earliest, group, log.part[rows])
+        late = log.part[rows] > earliest[group]
+        dropped["parts_overlap"] = int(late.sum())
+        rows = rows[~late]
+    if not len(rows):
+        return rows, rating
+    by = (key[rows],) if log.timestamp is None else (log.timestamp[rows], key[rows])
+    order = rows[np.lexsort(by)]  # pairs together, earliest first
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    dropped["duplicates"] = len(rows) - len(starts)
+    if dropped["duplicates"] and rules["duplicates"] == "sum":
+        rating = _summed(rating, order, starts)
+    ends = np.append(starts[1:], len(order)) - 1
+    return np.sort(order[ends if rules["duplicates"] == "last" else starts]), rating
+
+
+def _summed(rating: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Ratings with each group's sum at its first row; rows without a rating add nothing to those with one."""
+    values = rating[order]
+    sums = np.add.reduceat(np.nan_to_num(values), starts)
+    rated = np.add.reduceat(~np.isnan(values), starts, dtype=np.int64)
+    summed = rating.copy()
+    summed[order[starts]] = np.where(rated > 0, sums, np.nan)
+    return summed
+
+
+def _cored(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, int]) -> tuple[np.ndarray, int]:
+    by_user, by_item = rules["core"]
+    before, rounds = len(rows), 0
+    if max(by_user, by_item) <= 1:
+        return rows, rounds
+    while len(rows):
+        user, item = log.user[rows], log.item[rows]
+        keep = (np.bincount(user)[user] >= by_user) & (np.bincount(item)[item] >= by_item)
+        if keep.all():
+            break
+        rows = rows[keep]
+        rounds += 1
+    dropped["core"] = before - len(rows)
+    return rows, rounds
+
+
+def compact(log: Interactions, rows: np.ndarray, *, rating: np.ndarray | None = None) -> Interactions:
+    """The log with only ``rows`` (ascending), numbered anew by first appearance; ``facts`` are kept.
+
+    ``rating`` stands in for the log's own ratings where given.
+    """
+    rating = log.rating if rating is None else rating
+    if len(rows) == len(log) and rating is log.rating:
+        return log
+    user, kept_users = _renumbered(log.user[rows])
+    item, kept_items = _renumbered(log.item[rows])
+    domain, domains = None, ()
+    if log.domain is not None:
+        domain, kept = _renumbered(log.domain[rows])
+        domain, domains = domain.astype(np.int16), tuple(log.domains[one] for one in kept)
+    return replace(
+        log,
+        user=user,
+        item=item,
+        users=Vocabulary((log.users[one] for one in kept_users), kind="user"),
+        items=Vocabulary((log.items[one] for one in kept_items), kind="item"),
+        rating=None if rating is None else rating[rows],
+        timestamp=None if log.timestamp is None else log.timestamp[rows],
+        domain=domain,
+        domains=domains,
+        part=None if log.part is None else log.part[rows],
+        titles=None if log.titles is None else [log.titles[one] for one in kept_items],
+    )
+
+
+def _renumbered(numbers: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Numbers by first appearance, and the old number of each new one."""
+    old, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    new = np.empty(len(old), dtype=np.int64)
+    new[order] = np.arange(len(old))
+    return new[inverse], old[order].tolist()

@@ -1,0 +1,134 @@
+"""Delimited text: the header is read and judged here, the rows by DuckDB, all as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from negsieve.data.columns import Columns, resolve
+from negsieve.data.rejects import Reject, shown
+from negsieve.data.textlines import opened
+from negsieve.errors import DataError
+
+_HEADER_LIMIT = 1 << 20
+_DELIMITERS = ",\t;|"
+_TYPED = ("token", "token_seq", "float", "float_seq")
+_WANTED = {
+    "UNQUOTED VALUE": "quotes that open and close around a whole value",
+    "INVALID ENCODING": "UTF-8 text",
+    "LINE SIZE OVER MAXIMUM": "a line under 2 MB",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a delimited file: its column names and what parts them."""
+
+    names: tuple[str, ...]
+    delimiter: str
+
+
+def header(path: Path, *, kind: str) -> Header:
+    """Reads the first line. ``kind``: csv (the delimiter is told from the line), tsv or inter (a tab).
+
+    Raises DataError for an empty file, or a first line that is blank, not UTF-8 or badly quoted.
+    """
+    with opened(path) as file:
+        line = file.readline(_HEADER_LIMIT)
+    line = line.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")[0].split(b"\r")[0]
+    if not line.strip():
+        found = "an empty file" if not path.stat().st_size else "a blank first line"
+        raise DataError(f"found {found}, wanted a header line such as user_id,item_id", file=path, row=1)
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError("found a header that is not UTF-8 text; save the file as UTF-8", file=path, row=1) from None
+    delimiter = _delimiter(text) if kind == "csv" else "\t"
+    try:
+        names = next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error as fault:
+        raise DataError(f"found a badly quoted header ({fault}): {shown(text)}", file=path, row=1) from None
+    if kind == "inter":
+        names = [name.rpartition(":")[0] if name.rpartition(":")[2] in _TYPED else name for name in names]
+    return Header(tuple(names), delimiter)
+
+
+def _delimiter(text: str) -> str:
+    """The mark that parts a header: the first of comma, tab, semicolon and bar that it holds."""
+    return next((mark for mark in _DELIMITERS if mark in text), ",")
+
+
+def columns_of(path: Path, top: Header, *, said: Mapping[str, str], roles: tuple[str, ...]) -> Columns:
+    """Which role stands in which column of a delimited file."""
+    return resolve(top.names, file=str(path), said=said, roles=roles)
+
+
+def insert(
+    con: duckdb.DuckDBPyConnection, path: Path, top: Header, *, table: str, values: str, order: int
+) -> list[Reject]:
+    """Appends the file's rows to ``table``; ``values`` is SQL over its columns ``c0, c1, ...``.
+
+    Returns the refused rows, at most one a line. Where any row is refused
+    the file is read again on one thread, so that the verdict cannot depend on how it was cut up.
+    """
+    con.execute("BEGIN")
+    rejects = _insert_once(con, path, top, table=table, values=values, name=f"rejects_{order}")
+    con.execute("ROLLBACK" if rejects else "COMMIT")  # a rollback gives the row numbers back as well
+    if rejects:
+        threads = con.execute("SELECT current_setting('threads')").fetchone()[0]
+        con.execute("SET threads = 1")
+        rejects = _insert_once(con, path, top, table=table, values=values, name=f"rejects_{order}")
+        con.execute(f"SET threads = {threads}")
+    return _rejects(rejects, path, top, order=order)
+
+
+def _insert_once(con, path: Path, top: Header, *, table: str, values: str, name: str) -> list[tuple]:
+    columns = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(top.names)))
+    con.execute(
+        f"""INSERT INTO {table} SELECT {values} FROM read_csv(?, delim={quoted(top.delimiter)}, quote='"', escape='"',
+        header=false, skip=1, columns={{{columns}}}, auto_detect=false, strict_mode=true, null_padding=false,
+        store_rejects=true, rejects_table='{name}', rejects_scan='{name}_scan', rejects_limit=0)""",
+        [str(path)],
+    )
+    return con.execute(
+        f"SELECT line, column_idx, error_type::VARCHAR, csv_line, error_message FROM {name} ORDER BY line, column_idx"
+    ).fetchall()
+
+
+def _rejects(rows: list[tuple], path: Path, top: Header, *, order: int) -> list[Reject]:
+    made: dict[int, Reject] = {}
+    for line, at, error, text, message in rows:
+        if line in made:
+            continue
+        column = top.names[at - 1] if 0 < at <= len(top.names) else f"column {at}"
+        if error in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
+            found = f"{message.rpartition('Found: ')[2].strip()} values in {shown(text)}"
+            wanted = f"{len(top.names)}"
+        else:
+            found, wanted = f"{error.lower()} in {shown(text)}", _WANTED.get(error, "a well-formed row")
+        made[line] = Reject(order, line, column, str(path), found, wanted)
+    return list(made.values())
+
+
+def accepted_lines(path: Path, top: Header, refused: set[int]) -> Iterator[tuple[int, tuple]]:
+    """(line, ()) of each row that ``insert`` took, in order: a slow second look, for messages only."""
+    with opened(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+        reader = csv.reader(text, delimiter=top.delimiter)
+        line = 1
+        try:
+            for row in reader:
+                if row and line > 1 and line not in refused:
+                    yield line, ()
+                line = reader.line_num + 1
+        except csv.Error:
+            return
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

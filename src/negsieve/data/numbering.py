@@ -1,0 +1,88 @@
+"""From text to dense numbers: ids are numbered by first appearance, rows keep their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from negsieve.data import judge
+from negsieve.data.intake import Intake
+from negsieve.data.interactions import Interactions
+from negsieve.data.vocabulary import Vocabulary
+
+CHUNK = 1_000_000
+_TYPES = {
+    "user": np.int64,
+    "item": np.int64,
+    "rating": np.float64,
+    "timestamp": np.float64,
+    "domain": np.int16,
+    "split": np.int8,
+}
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The distinct texts of a column, in order of first appearance, and the table that holds them."""
+
+    table: str
+    texts: list[str]
+
+
+def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -> Interactions:
+    """The rows of ``table`` in order, as dense numbers. ``roles``: the columns that the log has.
+
+    Neither the number of threads nor the memory limit can change a bit of the result: a number is
+    the rank of an id's first row, and rows are fetched by place. Memory: the columns of
+    ``Interactions`` and the distinct ids; everything else may spill.
+    """
+    con = intake.con
+    names = {role: _names(intake, table, role) for role in ("user", "item", "domain") if role in roles}
+    values = {role: f"{role}_names.number" for role in names}
+    values["rating"] = judge.number('log."rating"')
+    values["timestamp"] = judge.time('log."timestamp"', kind=kind)
+    values["split"] = judge.part('log."split"')
+    joins = " ".join(f'JOIN {held.table} ON log."{role}" = {held.table}.text' for role, held in names.items())
+    chosen = ", ".join(f'{values[role]} AS "{role}"' for role in roles)
+    con.execute(f"CREATE TABLE dense AS SELECT {chosen} FROM {table} AS log {joins} ORDER BY log.rowid")
+    arrays = _fetched(intake, roles)
+    con.execute("DROP TABLE dense")
+    return Interactions(
+        user=arrays["user"],
+        item=arrays["item"],
+        users=Vocabulary(names["user"].texts, kind="user"),
+        items=Vocabulary(names["item"].texts, kind="item"),
+        rating=arrays.get("rating"),
+        timestamp=arrays.get("timestamp"),
+        domain=arrays.get("domain"),
+        domains=tuple(names["domain"].texts) if "domain" in names else (),
+        part=arrays.get("split"),
+    )
+
+
+def _names(intake: Intake, table: str, role: str) -> _Names:
+    held = f"{role}_names"
+    intake.con.execute(
+        f"""CREATE TABLE {held} AS SELECT text, row_number() OVER (ORDER BY first) - 1 AS number
+        FROM (SELECT "{role}" AS text, min(rowid) AS first FROM {table} GROUP BY 1)"""
+    )
+    texts: list[str] = []
+    found = intake.con.execute(f"SELECT text FROM {held} ORDER BY number")
+    while rows := found.fetchmany(100_000):
+        texts.extend(row[0] for row in rows)
+    return _Names(held, texts)
+
+
+def _fetched(intake: Intake, roles: tuple[str, ...]) -> dict[str, np.ndarray]:
+    n = intake.con.execute("SELECT count(*) FROM dense").fetchone()[0]
+    arrays = {role: np.empty(n, dtype=_TYPES[role]) for role in roles}
+    for start in range(0, n, CHUNK):
+        end = min(start + CHUNK, n)
+        rows = intake.con.execute(
+            f"SELECT * FROM dense WHERE rowid >= {start} AND rowid < {end} ORDER BY rowid"
+        ).fetchnumpy()
+        for role, array in arrays.items():
+            column = rows[role]
+            array[start:end] = column.filled(np.nan) if role == "rating" and np.ma.isMaskedArray(column) else column
+    return arrays
