@@ -1,0 +1,120 @@
+"""Chooses among candidates by their scores: hard negatives, and soft versions of them.
+
+Scores are read without gradient on the step's one forward pass; only what is chosen gets scored
+again with gradient, by the loss. A candidate with ``keep=False`` is never chosen while a kept one
+exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from negsieve.errors import UsageError, nearest
+from negsieve.samplers.base import Stage
+from negsieve.types import Negatives
+
+MODES = ("mean", "sum", "one")
+_PER_CANDIDATE = [field.name for field in fields(Negatives) if field.name != "positive_log_q"]
+
+
+class Hardest(Stage):
+    """The ``m`` candidates that the model scores highest: DNS for m = 1, DNS(M,N) beyond.
+
+    m     how many of the candidates to choose
+    mode  "mean": the loss averages over the m (their paper); "sum": it adds them (their code), so
+          the gradient grows with m; "one": one of the m, drawn uniformly
+
+    Shared candidates ``[1, M]`` become a choice a row, ``[B, m]``. Cost: M score evaluations a row
+    without gradient. Zhang et al., SIGIR 2013; Shi et al., WWW 2023.
+    """
+
+    def __init__(self, m: int = 1, *, mode: str = "mean") -> None:
+        super().__init__()
+        if m < 1:
+            raise UsageError(f"m={m}, wanted 1 or more")
+        if mode not in MODES:
+            raise UsageError(f"mode={mode!r}, wanted one of {', '.join(MODES)}.{nearest(mode, MODES)}")
+        self.m, self.mode = m, mode
+
+    def refine(self, negatives, batch, scorer, rng):
+        if self.m > negatives.item.shape[1]:
+            raise UsageError(
+                f"the hardest {self.m} of {negatives.item.shape[1]} candidates: draw more, or choose fewer"
+            )
+        score = masked_scores(negatives, scorer)  # [B, M]
+        if self.m == 1:
+            place = score.argmax(dim=1, keepdim=True)
+        else:
+            place = score.topk(self.m, dim=1).indices  # [B, m], kept ones first
+        if self.mode == "one" and self.m > 1:
+            place = place.gather(1, self._lot(negatives, place, rng))
+        chosen = choose(negatives, place)
+        if self.mode == "sum":
+            return replace(chosen, weight=torch.ones_like(place, dtype=score.dtype))
+        return chosen
+
+    def _lot(self, negatives: Negatives, place: Tensor, rng: torch.Generator) -> Tensor:
+        """A uniform place among the kept of each row's top m: ``Long[B, 1]``."""
+        rows = len(place)
+        many = torch.full((rows,), self.m, device=place.device)
+        if negatives.keep is not None:
+            many = negatives.keep.expand(rows, -1).sum(1).clamp(1, self.m)
+        lot = (torch.rand(rows, generator=rng, device=place.device) * many).long()
+        return torch.minimum(lot, many - 1)[:, None]
+
+
+class SoftmaxWeight(Stage):
+    """Weights every candidate by the softmax of its pairwise loss: Softmax-v(rho, N).
+
+    With ``l_j = softplus(s_j - s_i)``, ``w_j = softmax(l_j / tau)`` and ``tau = sqrt(Var_j(l_j) / (2 rho))``
+    a row (the variance of the kept candidates, divided by their number). ``rho`` towards 0 weighs all
+    equally, towards infinity only the hardest. Rows without variance get equal weights. Weights carry
+    no gradient and replace earlier ones.
+
+    Cost: M + 1 score evaluations a row without gradient, then M with, in the loss.
+    Shi et al., WWW 2023.
+    """
+
+    def __init__(self, rho: float = 1.0) -> None:
+        super().__init__()
+        if not rho > 0:
+            raise UsageError(f"rho={rho}, wanted a number above 0")
+        self.rho = rho
+
+    def refine(self, negatives, batch, scorer, rng):
+        with torch.no_grad():
+            loss = softplus(scorer.score(negatives.item) - scorer.score(batch.item[:, None]))  # [B, M]
+            keep = torch.ones_like(loss) if negatives.keep is None else negatives.keep.to(loss.dtype)
+            many = keep.sum(1, keepdim=True).clamp_min(1)
+            spread = loss - (loss * keep).sum(1, keepdim=True) / many
+            tau = ((spread.square() * keep).sum(1, keepdim=True) / many / (2 * self.rho)).sqrt()  # [B, 1]
+            flat = tau <= 0
+            logit = (loss / tau.masked_fill(flat, 1.0)).masked_fill(flat, 0.0)
+            weight = logit.masked_fill(keep == 0, torch.finfo(logit.dtype).min).softmax(1) * keep
+        return replace(negatives, weight=weight)
+
+
+def masked_scores(negatives: Negatives, scorer) -> Tensor:
+    """Candidates' scores without gradient, ``Float[B, M]``; ``-inf`` where ``keep`` is False."""
+    with torch.no_grad():
+        score = scorer.score(negatives.item)
+        if negatives.keep is None:
+            return score
+        return score.clamp(min=torch.finfo(score.dtype).min).masked_fill(~negatives.keep, -torch.inf)
+
+
+def choose(negatives: Negatives, place: Tensor) -> Negatives:
+    """The candidates at ``place Long[B, m]`` with all that is known of each."""
+    rows = len(place)
+
+    def pick(value: Tensor) -> Tensor:
+        value = value.expand(rows, *value.shape[1:])
+        tail = value.shape[2:]
+        return value.gather(1, place.reshape(*place.shape, *(1 for _ in tail)).expand(*place.shape, *tail))
+
+    known = {name: getattr(negatives, name) for name in _PER_CANDIDATE}
+    return replace(negatives, **{name: pick(value) for name, value in known.items() if value is not None})

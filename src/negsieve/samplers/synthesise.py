@@ -1,0 +1,134 @@
+"""Makes negatives that are no item: vectors mixed from the positive and hard candidates.
+
+Both stages need a scorer that shows its vectors. Gradients flow through the mix into every item
+that is part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from negsieve.errors import CapabilityError, UsageError, nearest
+from negsieve.samplers.base import Stage
+from negsieve.samplers.select import masked_scores
+from negsieve.scorers import Scorer, VectorScorer
+from negsieve.types import Negatives
+
+MIXES = ("row", "none")
+
+
+class MixPositive(Stage):
+    """Positive-dominated mixing, ``e' = alpha e_i + (1 - alpha) e_j`` (PDNS).
+
+    alpha   the positive's share, in [0, 1]
+    detach  stop the gradient through the positive inside the mix: the control experiment
+
+    With a dot product and ``detach=False`` this is exactly ``soft_bpr`` with ``beta = 1 - alpha``:
+    loss and every gradient agree. With a cosine, or detached, it is not. L2 reads the chosen
+    item's own layer 0 (``ego`` stays absent), so that the two forms are one method.
+
+    Cost: no score evaluation; two vectors gathered a negative.
+    """
+
+    def __init__(self, alpha: float, *, detach: bool = False) -> None:
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise UsageError(f"alpha={alpha}, wanted a share between 0 and 1")
+        self.alpha, self.detach = alpha, detach
+
+    def refine(self, negatives, batch, scorer, rng):
+        shown = require_vectors(scorer, "MixPositive", "or the same method as a loss: pdns with form=soft")
+        positive = shown.vectors(batch.item)[:, None]  # [B, 1, D]
+        if self.detach:
+            positive = positive.detach()
+        other = negatives.vector if negatives.vector is not None else shown.vectors(negatives.item)  # [B|1, K, D]
+        return replace(negatives, vector=self.alpha * positive + (1 - self.alpha) * other)
+
+
+class HopMix(Stage):
+    """MixGCF: the hardest candidate of every hop, mixed with the positive, pooled to one negative.
+
+    For each hop h, ``k_h`` is the candidate whose layer-h vector the row's query scores highest, and
+    ``e' = mean_h (a_h e_i^h + (1 - a_h) e_{k_h}^h)`` with ``a_h ~ U(0, 1)``, one a row, negative and
+    hop. The authors mix every candidate first; with one ``a_h`` for all of them the highest before and
+    after mixing is the same, so here only the chosen are mixed. (With a cosine that holds no longer:
+    the choice here is the one before mixing.)
+
+    n_negatives  K; the M candidates are cut into K groups of M / K, as the authors' code does
+    mix          "row" as above; "none" leaves the positive out: hop-wise DNS
+
+    ``item`` is the choice of hop 0, ``parts [B, K, H + 1]`` the choices of all hops, ``ego`` hop 0 of
+    the mixture, which L2 reads as the authors' code does. A group without a kept candidate is
+    ``keep=False``. On a model of one layer this is DNS with a random soft factor.
+
+    Cost: M * (H + 1) score evaluations a row without gradient, in ``[B, M, D]`` memory.
+    Huang et al., KDD 2021.
+    """
+
+    def __init__(self, n_negatives: int = 1, *, mix: str = "row") -> None:
+        super().__init__()
+        if n_negatives < 1:
+            raise UsageError(f"n_negatives={n_negatives}, wanted 1 or more")
+        if mix not in MIXES:
+            raise UsageError(f"mix={mix!r}, wanted one of {', '.join(MIXES)}.{nearest(mix, MIXES)}")
+        self.n_negatives, self.mix = n_negatives, mix
+
+    def refine(self, negatives, batch, scorer, rng):
+        shown = require_vectors(scorer, "HopMix", "or DNS, which needs scores alone")
+        if negatives.item.shape[1] % self.n_negatives:
+            raise UsageError(
+                f"{negatives.item.shape[1]} candidates cannot be cut into {self.n_negatives} equal groups: "
+                "give a multiple of n_negatives"
+            )
+        parts, keep = self._choose(negatives, len(batch), shown)  # [B, K, H + 1], [B, K]
+        hops = [_hop(shown, parts[..., h], h) for h in range(parts.shape[-1])]  # each [B, K, D]
+        if self.mix == "row":
+            share = torch.rand(parts.shape, generator=rng, device=parts.device).to(hops[0].dtype)
+            positive = [_hop(shown, batch.item, h)[:, None] for h in range(len(hops))]  # each [B, 1, D]
+            hops = [torch.lerp(hop, positive[h], share[..., h, None]) for h, hop in enumerate(hops)]
+        return Negatives(parts[..., 0].contiguous(), keep=keep, vector=sum(hops) / len(hops), ego=hops[0], parts=parts)
+
+    def _choose(self, negatives: Negatives, rows: int, scorer: VectorScorer) -> tuple[Tensor, Tensor | None]:
+        """The hardest item of each group and hop ``[B, K, H + 1]``, and which groups have one ``[B, K]``."""
+        groups = (rows, self.n_negatives, -1)
+        item = negatives.item.expand(rows, -1).reshape(groups)  # [B, K, M / K]
+        place = []
+        for hop in range(_hops(scorer, negatives.item)):
+            score = masked_scores(negatives, _OneHop(scorer, hop, rows)).reshape(groups)
+            place.append(score.argmax(-1))
+        keep = None if negatives.keep is None else negatives.keep.reshape(groups).any(-1)
+        return item.gather(-1, torch.stack(place, dim=-1)), keep
+
+
+class _OneHop:
+    """Rates items by one layer of a vector scorer."""
+
+    def __init__(self, scorer: VectorScorer, hop: int, rows: int) -> None:
+        self._scorer, self._hop, self._rows = scorer, hop, rows
+
+    def score(self, item: Tensor) -> Tensor:
+        return self._scorer.score_vectors(_hop(self._scorer, item, self._hop).expand(self._rows, -1, -1))
+
+
+def require_vectors(scorer: Scorer, stage: str, instead: str) -> VectorScorer:
+    """``scorer`` if it shows vectors; else ``CapabilityError`` that says what would serve."""
+    if isinstance(scorer, VectorScorer):
+        return scorer
+    raise CapabilityError(
+        f"{stage} mixes item vectors, and {type(scorer).__name__} only scores. Use a model whose scorer shows "
+        f"query, vectors, layers and score_vectors (negsieve.Dot does; so do mf and lightgcn), {instead}"
+    )
+
+
+def _hop(scorer: VectorScorer, item: Tensor, hop: int) -> Tensor:
+    """One layer's vectors, ``Long[...]`` -> ``Float[..., D]``, without the other layers where they stand apart."""
+    stack = getattr(scorer, "stack", None)
+    return scorer.layers(item)[..., hop, :] if stack is None else stack[hop][item]
+
+
+def _hops(scorer: VectorScorer, item: Tensor) -> int:
+    stack = getattr(scorer, "stack", None)
+    return scorer.layers(item[:1, :1]).shape[-2] if stack is None else len(stack)
