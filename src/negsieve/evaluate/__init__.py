@@ -1,1 +1,1 @@
-"""Ranking, metrics and fair comparison."""
+"""How good is a ranking, and is the difference real: full ranking, metrics, paired tests."""

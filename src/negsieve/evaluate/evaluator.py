@@ -1,0 +1,280 @@
+"""Measures an encoder on the valid or the test part of a data set, and says for whom it holds.
+
+The headline counts every user who has something held out, and everything held out. Beside it stand
+the same metrics for what a model could have learned (warm) and for what it could not (users without
+a train row, items without one), so that neither hides in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from negsieve.data.dataset import PARTS, Dataset
+from negsieve.errors import DataError, UsageError, nearest
+from negsieve.evaluate import sampled
+from negsieve.evaluate.fallback import ServeCold
+from negsieve.evaluate.metrics import (
+    AUC,
+    DEFAULT_METRICS,
+    accuracy,
+    hits,
+    of_lists,
+    pair_auc,
+    parse_metrics,
+)
+from negsieve.evaluate.rank import CHUNK, TopK, best, scored
+from negsieve.scorers import Encoder
+from negsieve.seen import Seen
+
+PROTOCOLS = ("full", "sampled")
+GROUPS = ("warm", "cold_users", "cold_items")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found.
+
+    metrics   name -> mean over users; a metric of lists is one number of all lists
+    groups    "warm", "cold_users", "cold_items" -> {"users", "pairs", and every metric where users > 0}
+    per_user  "user" ``int64[n]`` and, for every metric that has a value a user, ``float64[n]``
+    users     users with something held out; ``pairs`` is how much
+    unreachable  held-out pairs that the mask hides (a repeat of train): they count as misses
+    biased    True for sampled evaluation: not comparable with anything ranked in full
+    """
+
+    metrics: dict[str, float]
+    groups: dict[str, dict]
+    per_user: dict[str, np.ndarray]
+    part: str
+    protocol: str
+    users: int
+    pairs: int
+    unreachable: int
+    chunk: int
+    biased: bool = False
+    facts: dict = field(default_factory=dict)
+
+    def summary(self) -> dict:
+        """Everything but the per-user arrays, ready for JSON."""
+        names = ("part", "protocol", "biased", "users", "pairs", "unreachable", "chunk", "metrics", "groups", "facts")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A held-out part, laid out for measuring.
+
+    users      ``Long[n]`` ascending, those with something held out
+    row, item  ``Long[p]``: the pairs, row a place in ``users``, ascending
+    """
+
+    seen: Seen
+    mask: tuple[Seen, ...]
+    users: Tensor
+    row: Tensor
+    item: Tensor
+    unreachable: int
+
+
+class Evaluator:
+    """Evaluates encoders on one data set, the same way every time.
+
+    dataset      with at least a train part and the part to evaluate on
+    metrics      names such as "recall@20", "auc", "coverage@20"; docs/evaluation.md defines them
+    protocol     "full": all items are ranked. "sampled": each held-out item among ``n_negatives`` items
+                 drawn once; biased, and labelled so
+    seed         of the drawn candidates
+    candidates   a saved result of ``sampled.candidates`` per part, to be used instead of drawing
+    chunk        users scored together; it is part of the result's definition
+    device       where users are sent before the encoder sees them: the device of its tables
+
+    Masked: train, and for "test" also valid. Users without a train row are measured on what
+    ``recommend`` serves them, popularity (``fallback.ServeCold``).
+
+    Cost of a full evaluation: one scoring of all items and one partial sort a user; "auc" adds two
+    reads of a user's scores a held-out pair. Memory: chunk * I scores.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        metrics: Sequence[str] | str = DEFAULT_METRICS,
+        protocol: str = "full",
+        n_negatives: int = 99,
+        seed: int = 42,
+        candidates: dict[str, dict[str, np.ndarray]] | None = None,
+        chunk: int = CHUNK,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if protocol not in PROTOCOLS:
+            raise UsageError(f"protocol={protocol!r}: wanted 'full' or 'sampled'.{nearest(protocol, PROTOCOLS)}")
+        self.dataset, self.protocol, self.chunk, self.device = dataset, protocol, chunk, torch.device(device)
+        self.metrics = parse_metrics(metrics)
+        self._held: dict[str, _Held] = {}
+        self._candidates = dict(candidates or {})
+        self._n_negatives, self._seed = n_negatives, seed
+        if protocol == "sampled":
+            lists = [str(metric) for metric in self.metrics if metric.of_lists]
+            if lists and metrics is not DEFAULT_METRICS:
+                raise UsageError(
+                    f"sampled evaluation makes no lists to measure {', '.join(lists)} on; use protocol='full'"
+                )
+            self.metrics = tuple(metric for metric in self.metrics if not metric.of_lists)
+        # on the CPU, wherever a sampler has moved the train index to
+        self._popularity = dataset.train.popularity().cpu()  # [I]
+        self._cold_user = (dataset.train.degree() == 0).cpu()  # [U]
+        self._cold_item = self._popularity == 0  # [I]
+
+    def evaluate(self, encoder: Encoder, part: str = "valid") -> Evaluation:
+        """Measures ``encoder`` on ``part``, "valid" or "test".
+
+        Raises UsageError for another part, DataError where the part holds nothing, NegsieveError
+        naming the user where a score is NaN.
+        """
+        held = self._lay_out(part)
+        served = ServeCold(encoder, self.dataset)
+        if self.protocol == "full":
+            return self._full(served, part, held)
+        return self._sampled(served, part, held)
+
+    def candidates(self, part: str) -> dict[str, np.ndarray]:
+        """The candidates that sampled evaluation ranks on ``part``: drawn on first use, then reused.
+
+        Raises UsageError where given ones belong to other held-out pairs.
+        """
+        held = self._lay_out(part)
+        if part not in self._candidates:
+            self._candidates[part] = sampled.candidates(
+                self.dataset, part, n_negatives=self._n_negatives, seed=self._seed
+            )
+        sampled.check(self._candidates[part], held.seen)
+        return self._candidates[part]
+
+    def _lay_out(self, part: str) -> _Held:
+        if part not in PARTS[1:]:
+            raise UsageError(f"part={part!r}: wanted 'valid' or 'test'.{nearest(part, PARTS[1:])}")
+        if part not in self._held:
+            data = self.dataset
+            seen = data.valid if part == "valid" else data.test
+            if not len(seen):
+                raise DataError(f"no row is held out in the {part} part of {data.name!r}: there is nothing to evaluate")
+            mask = (data.train,) if part == "valid" else (data.train, data.valid)
+            users, row = seen.owner.cpu().unique_consecutive(return_inverse=True)
+            item = seen.item.cpu()
+            hidden = torch.zeros(len(item), dtype=torch.bool)
+            for index in mask:
+                where = index.offset.device
+                hidden |= index.contains(users[row].to(where), item[:, None].to(where))[:, 0].cpu()
+            self._held[part] = _Held(seen, mask, users, row, item, int(hidden.sum()))
+        return self._held[part]
+
+    def _full(self, encoder: Encoder, part: str, held: _Held) -> Evaluation:
+        top, auc = self._rank(encoder, held)
+        hit = hits(top, held.users, held.seen)  # [n, K]
+
+        def measure(users: Tensor, pair: Tensor, kept: Tensor | None) -> tuple[dict[str, Tensor], dict[str, float]]:
+            own = hit if kept is None else hit & kept[top.item.clamp_min(0)]
+            relevant = torch.bincount(held.row[pair], minlength=len(held.users))
+            values = {
+                str(metric): (
+                    _mean_by_row(auc[pair], held.row[pair], len(held.users))
+                    if metric.name == AUC
+                    else accuracy(metric, own, relevant)
+                )[users]
+                for metric in self.metrics
+                if not metric.of_lists
+            }
+            lists = TopK(top.item[users], top.score[users])
+            whole = {
+                str(metric): of_lists(metric, lists, self._popularity, n_users=int((~self._cold_user).sum()))
+                for metric in self.metrics
+                if metric.of_lists
+            }
+            return values, whole
+
+        return self._report(part, held, measure)
+
+    def _rank(self, encoder: Encoder, held: _Held) -> tuple[TopK, Tensor | None]:
+        """One pass over the scores: the lists of all users, and every pair's AUC where it is asked for."""
+        k = max((metric.k for metric in self.metrics if metric.k), default=1)
+        wants_auc = any(metric.name == AUC for metric in self.metrics)
+        item, score_of, auc = [], [], []
+        stream = scored(
+            encoder, held.users.to(self.device), n_items=self.dataset.n_items, mask=held.mask, chunk=self.chunk
+        )
+        for users, score in stream:
+            top = best(score, k, users=users).to("cpu")
+            item.append(top.item)
+            score_of.append(top.score)
+            if wants_auc:
+                pairs = held.seen.of(users.to(held.seen.offset.device))
+                auc.append(pair_auc(score, *pairs))
+        return TopK(torch.cat(item), torch.cat(score_of)), torch.cat(auc) if wants_auc else None
+
+    def _sampled(self, encoder: Encoder, part: str, held: _Held) -> Evaluation:
+        chosen = self.candidates(part)
+        n_negatives = chosen["negatives"].shape[1]
+        values = sampled.pair_values(encoder, chosen, self.metrics, chunk=self.chunk, device=self.device)
+        prefix = f"sampled{n_negatives}/"
+
+        def measure(users: Tensor, pair: Tensor, _: Tensor | None) -> tuple[dict[str, Tensor], dict[str, float]]:
+            means = {
+                f"{prefix}{name}": _mean_by_row(value[pair], held.row[pair], len(held.users))[users]
+                for name, value in values.items()
+            }
+            return means, {}
+
+        short = int((chosen["negatives"] < 0).any(1).sum())
+        facts = {"n_negatives": n_negatives, "seed": int(chosen["seed"]), "pairs_with_fewer": short}
+        return self._report(part, held, measure, facts=facts)
+
+    def _report(self, part: str, held: _Held, measure, *, facts: dict | None = None) -> Evaluation:
+        """Assembles the headline and the groups from ``measure(users, pairs, items kept)``."""
+        everyone, warm_item = torch.arange(len(held.users)), ~self._cold_item
+        every_pair = torch.ones(len(held.row), dtype=torch.bool)
+        cold_user = self._cold_user[held.users]  # [n]
+        cold_pair, warm_pair_item = cold_user[held.row], warm_item[held.item]  # [p]
+        values, whole = measure(everyone, every_pair, None)
+        chosen = {
+            "warm": (~cold_pair & warm_pair_item, warm_item),
+            "cold_users": (cold_pair, None),
+            "cold_items": (~cold_pair & ~warm_pair_item, ~warm_item),
+        }
+        groups = {}
+        for name in GROUPS:
+            pair, kept = chosen[name]
+            users = held.row[pair].unique()
+            groups[name] = {"users": len(users), "pairs": int(pair.sum())}
+            if len(users):
+                own, lists = measure(users, pair, kept)
+                groups[name] |= self._ordered({key: float(value.mean()) for key, value in own.items()} | lists)
+        return Evaluation(
+            metrics=self._ordered({key: float(value.mean()) for key, value in values.items()} | whole),
+            groups=groups,
+            per_user={"user": held.users.numpy()} | {key: value.numpy() for key, value in values.items()},
+            part=part,
+            protocol=self.protocol,
+            users=len(held.users),
+            pairs=len(held.row),
+            unreachable=held.unreachable,
+            chunk=self.chunk,
+            biased=self.protocol == "sampled",
+            facts=facts or {},
+        )
+
+    def _ordered(self, found: dict[str, float]) -> dict[str, float]:
+        """The metrics in the order in which they were asked for."""
+        place = {str(metric): i for i, metric in enumerate(self.metrics)}
+        return dict(sorted(found.items(), key=lambda pair: place[pair[0].rpartition("/")[2]]))
+
+
+def _mean_by_row(value: Tensor, row: Tensor, n: int) -> Tensor:
+    """Mean of ``value [p]`` over the pairs of each row: ``Double[n]``; NaN for a row without any."""
+    total = torch.zeros(n, dtype=torch.double).index_add_(0, row, value.double())
+    return total / torch.bincount(row, minlength=n)
