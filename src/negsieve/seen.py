@@ -26,7 +26,7 @@ class Seen(nn.Module):
     def __init__(self, user, item, *, n_users: int, n_items: int, part: str = "train") -> None:
         super().__init__()
         self.n_users, self.n_items, self.part = int(n_users), int(n_items), part
-        user, item = (torch.as_tensor(np.asarray(side), dtype=torch.long) for side in (user, item))
+        user, item = _long(user), _long(item)
         if len(user) != len(item):
             raise ValueError(f"{len(user)} users beside {len(item)} items: the pairs must line up")
         for name, side, bound in (("user", user, self.n_users), ("item", item, self.n_items)):
@@ -73,3 +73,10 @@ class Seen(nn.Module):
         row = torch.repeat_interleave(torch.arange(len(user), device=user.device), degree)
         first = torch.repeat_interleave(self.offset[user] - (degree.cumsum(0) - degree), degree)
         return row, self.item[first + torch.arange(len(row), device=user.device)]
+
+
+def _long(side) -> Tensor:
+    """A ``Long[n]`` on the CPU; arrays are copied, because torch would warn of read-only ones."""
+    if isinstance(side, Tensor):
+        return side.detach().to("cpu", torch.long)
+    return torch.from_numpy(np.array(side, dtype=np.int64))

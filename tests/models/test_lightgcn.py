@@ -43,7 +43,7 @@ def test_scores_layers_and_gradients_equal_a_dense_twin(graph):
     batch = Batch(torch.tensor([0, 3, 4, 8]), torch.tensor([1, 2, 7, 12]))
     item = torch.arange(13).expand(4, 13)
     scorer = model.encode(batch)
-    scorer.score(item).square().sum().backward()
+    (scorer.score(item).square().sum() + scorer.layers(item).pow(3).sum()).backward()
 
     start = torch.cat([model.user, model.item]).detach().double().requires_grad_()
     layers = [start]
@@ -51,7 +51,7 @@ def test_scores_layers_and_gradients_equal_a_dense_twin(graph):
         layers.append(dense_adjacency(pairs) @ layers[-1])
     final = sum(layers) / 4
     twin = final[batch.user] @ final[9:].T
-    twin.square().sum().backward()
+    (twin.square().sum() + 4 * sum(layer[9:].pow(3).sum() for layer in layers)).backward()
     torch.testing.assert_close(scorer.score(item).double(), twin, atol=1e-6, rtol=1e-5)
     gradient = torch.cat([model.user.grad, model.item.grad]).double()
     torch.testing.assert_close(gradient, start.grad, atol=1e-6, rtol=1e-4)

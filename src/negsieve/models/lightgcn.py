@@ -51,12 +51,9 @@ class LightGCN(Model):
         self.register_buffer("adjacency", normalised_adjacency(train), persistent=False)
 
     def _towers(self, user: Tensor, item: Tensor) -> Towers:
-        layer = torch.cat([user, item])
-        stack = [layer]
-        for _ in range(self.hops):
-            layer = _Symmetric.apply(self.adjacency, layer)
-            stack.append(layer)
-        pooled = torch.stack(stack).mean(0)
+        start = torch.cat([user, item])
+        pooled, *layers = _Propagate.apply(self.adjacency, start, self.hops)
+        stack = (start, *layers)
         return Towers(
             pooled[: self.n_users],
             pooled[self.n_users :],
@@ -76,17 +73,33 @@ class LightGCN(Model):
         return self._towers(self.user, self.item)
 
 
-class _Symmetric(torch.autograd.Function):
-    """``A x`` for a symmetric sparse A: its gradient is ``A g``, without autograd's transpose."""
+class _Propagate(torch.autograd.Function):
+    """``x_0 -> (mean of x_0 .. x_H, x_1, .., x_H)`` with ``x_{h+1} = A x_h`` for a symmetric sparse A.
+
+    Backward runs the same products on the gradients, last layer first: H of them, no transpose and
+    no intermediate sums left to autograd.
+    """
 
     @staticmethod
-    def forward(ctx, adjacency: Tensor, x: Tensor) -> Tensor:
-        ctx.adjacency = adjacency
-        return adjacency @ x.float()
+    def forward(ctx, adjacency: Tensor, start: Tensor, hops: int):
+        ctx.adjacency, ctx.hops = adjacency, hops
+        ctx.set_materialize_grads(False)
+        layers, pooled = [start], start.clone()
+        for _ in range(hops):
+            layers.append(adjacency @ layers[-1])
+            pooled += layers[-1]
+        return pooled.div_(hops + 1), *layers[1:]
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return None, ctx.adjacency @ gradient.contiguous()
+    def backward(ctx, pooled: Tensor | None, *layers: Tensor | None):
+        share = None if pooled is None else pooled.contiguous() / (ctx.hops + 1)
+        total = None
+        for own in (*reversed(layers), None):
+            total = None if total is None else ctx.adjacency @ total
+            for part in (share, own):
+                if part is not None:
+                    total = part.contiguous() if total is None else total + part
+        return None, total, None
 
 
 def normalised_adjacency(train: Seen) -> Tensor:
