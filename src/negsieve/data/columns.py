@@ -137,7 +137,9 @@ def _by_alias(role: str, names: Sequence[str], *, taken: set[str], file: str, ro
     return (fits[0], True) if fits else (None, False)
 
 
-def _demand(place: Mapping[str, int], names: Sequence[str], *, roles: Sequence[str], file: str, row: int | None) -> None:
+def _demand(
+    place: Mapping[str, int], names: Sequence[str], *, roles: Sequence[str], file: str, row: int | None
+) -> None:
     missing = [role for role in roles if role in REQUIRED and role not in place]
     if missing:
         wanted = " and ".join(f"a column for the {role} (such as {ALIASES[role][0]!r})" for role in missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -76,6 +77,35 @@ class Dataset:
     @cached_property
     def test(self) -> Seen:
         return self.seen("test")
+
+    @cached_property
+    def saturated_users(self) -> Tensor:
+        """Users who have every item in train, so that no negative is left for them: ``Bool[U]``."""
+        return self.train.degree() == self.n_items
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) over the ids, the dense columns, the domains and the parts; not the name or titles.
+
+        Equal data have equal hashes on every machine. Cost: one pass, about a second a gigabyte.
+        """
+        log = self.interactions
+        digest = hashlib.sha256(b"negsieve data 1")
+        for kind, texts in (("users", self.users), ("items", self.items), ("domains", log.domains)):
+            digest.update(f"\n{kind} {len(texts)}\n".encode())
+            for text in texts:
+                raw = text.encode("utf-8")
+                digest.update(b"%d:" % len(raw))
+                digest.update(raw)
+        columns = (
+            *(("user", log.user, "<i8"), ("item", log.item, "<i8"), ("rating", log.rating, "<f8")),
+            *(("timestamp", log.timestamp, "<f8"), ("domain", log.domain, "<i2"), ("part", self.part, "|i1")),
+        )
+        for kind, column, layout in columns:
+            digest.update(f"\n{kind} {-1 if column is None else len(column)}\n".encode())
+            if column is not None:
+                digest.update(np.ascontiguousarray(column, dtype=layout).data)
+        return digest.hexdigest()
 
     @cached_property
     def cold_users(self) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import duckdb
@@ -48,7 +47,7 @@ class Intake:
 
     def __init__(self, *, memory_limit: str | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="negsieve-")
-        self.con = duckdb.connect(str(Path(self._folder.name) / "intake.duckdb"))
+        self.con = duckdb.connect(config={"temp_directory": self._folder.name})
         try:
             if memory_limit is not None:
                 self.con.execute("SET memory_limit = ?", [str(memory_limit)])
@@ -197,7 +196,9 @@ def _as_text(role: str, column: str, kind: str, columns: Columns, label: str) ->
     if role not in ("rating", "timestamp") and whole:
         return f"{column}::VARCHAR"
     wanted = {"rating": "numbers", "timestamp": "numbers, dates or times"}.get(role, "text or whole numbers")
-    hint = "; cast it first, for numbers that were read as floats may have changed" if base in ("FLOAT", "DOUBLE") else ""
+    hint = (
+        "; cast it first, for numbers that were read as floats may have changed" if base in ("FLOAT", "DOUBLE") else ""
+    )
     raise DataError(f"found values of type {kind}, wanted {wanted}{hint}", file=label, column=columns.names[role])
 
 

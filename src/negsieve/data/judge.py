@@ -35,7 +35,9 @@ def moment(column: str) -> str:
     """SQL: seconds since 1970 (UTC) of an ISO date or time, with or without an offset, else NULL."""
     body = f"TRY_CAST(replace(regexp_extract({column}, '{_MOMENT}', 1), ',', '.') AS TIMESTAMP)"
     zone = f"replace(regexp_extract({column}, '{_MOMENT}', 5), ':', '')"
-    minutes = f"(TRY_CAST(substr({zone}, 2, 2) AS INTEGER) * 60 + coalesce(TRY_CAST(substr({zone}, 4, 2) AS INTEGER), 0))"
+    minutes = (
+        f"(TRY_CAST(substr({zone}, 2, 2) AS INTEGER) * 60 + coalesce(TRY_CAST(substr({zone}, 4, 2) AS INTEGER), 0))"
+    )
     offset = f"CASE WHEN length({zone}) < 2 THEN 0 WHEN {zone}[1] = '-' THEN -60 * {minutes} ELSE 60 * {minutes} END"
     return f"CASE WHEN regexp_matches({column}, '{_MOMENT}') THEN epoch({body}) - ({offset}) END"
 
@@ -74,7 +76,9 @@ def judge(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -> N
     count = con.execute("SELECT count(*) FROM bad").fetchone()[0]
     if count:
         first = con.execute(f"SELECT place, role FROM bad ORDER BY place LIMIT {SHOWN}").fetchall()
-        intake.rejects.add([_named(intake, table, place, role, kind, at) for place, role, at in _placed(intake, first)], count)
+        intake.rejects.add(
+            [_named(intake, table, place, role, kind, at) for place, role, at in _placed(intake, first)], count
+        )
         con.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM bad)")
     con.execute("DROP TABLE bad")
 

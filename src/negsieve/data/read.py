@@ -112,7 +112,9 @@ def _roles(intake: Intake, source: Source) -> tuple[str, ...]:
         if lacking:
             other = next(one.piece.label for one, has in zip(intake.taken, given, strict=True) if lacking & has)
             role = sorted(lacking)[0]
-            raise DataError(f"found no {role} column, though {other} has one; wanted the same in all", file=taken.piece.label)
+            raise DataError(
+                f"found no {role} column, though {other} has one; wanted the same in all", file=taken.piece.label
+            )
     by_file = any(piece.part is not None for piece in source.pieces)
     return tuple(role for role in LOG_ROLES if role in given[0] and not (role == "split" and by_file))
 
@@ -122,7 +124,9 @@ def _parts(intake: Intake, source: Source, log: Interactions) -> np.ndarray | No
     if source.pieces[0].part is None:
         return log.part
     query = "SELECT count(*) FROM log WHERE rowid >= ? AND rowid < ?"
-    counts = [intake.con.execute(query, [one.first, one.end]).fetchone()[0] for one in intake.taken[: len(source.pieces)]]
+    counts = [
+        intake.con.execute(query, [one.first, one.end]).fetchone()[0] for one in intake.taken[: len(source.pieces)]
+    ]
     return np.repeat(np.array([piece.part for piece in source.pieces], dtype=np.int8), counts)
 
 

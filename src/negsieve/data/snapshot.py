@@ -1,0 +1,136 @@
+"""A data set on disk, exactly: Parquet with page checksums, and a manifest with SHA-256 of all.
+
+The same data set gives the same bytes, and what comes back equals what went in, or is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from negsieve.data.dataset import Dataset
+from negsieve.data.interactions import Interactions
+from negsieve.data.vocabulary import Vocabulary
+from negsieve.errors import DataError, MissingInput
+
+FORMAT = 1
+MANIFEST = "dataset.json"
+_FILES = ("users.parquet", "items.parquet", "interactions.parquet")
+_DENSE = {"user": np.int64, "item": np.int64, "part": np.int8}
+_OPTIONAL = {"rating": np.float64, "timestamp": np.float64, "domain": np.int16}
+
+
+def write(dataset: Dataset, folder: Path) -> None:
+    """Writes users, items (with titles), interactions and dataset.json into ``folder``, which exists.
+
+    The caller makes the folder whole or absent (write into a temporary one, then rename).
+    """
+    folder = Path(folder)
+    log = dataset.interactions
+    items = {"item_id": pa.array(list(log.items), pa.large_string())}
+    if log.titles is not None:
+        items["title"] = pa.array(log.titles, pa.large_string())
+    rows = {name: getattr(log, name) for name in ("user", "item")} | {"part": dataset.part}
+    rows |= {name: getattr(log, name) for name in _OPTIONAL if getattr(log, name) is not None}
+    given = log.part if log.part is not None and not np.array_equal(log.part, dataset.part) else None
+    if given is not None:
+        rows["given"] = given
+    tables = (
+        {"user_id": pa.array(list(log.users), pa.large_string())},
+        items,
+        {name: pa.array(column) for name, column in rows.items()},
+    )
+    for name, columns in zip(_FILES, tables, strict=True):
+        pq.write_table(pa.table(columns), folder / name, compression="zstd", write_page_checksum=True)
+    manifest = {
+        "format": FORMAT,
+        "name": dataset.name,
+        "split": dataset.split,
+        "domains": list(log.domains),
+        "given_part": "none" if log.part is None else "apart" if given is not None else "same",
+        "facts": log.facts,
+        "hash": dataset.hash,
+        "files": {name: _sha(folder / name) for name in _FILES},
+    }
+    manifest["manifest"] = _own_sha(manifest)
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=True)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def load(folder: Path | str) -> Dataset:
+    """Reads what ``write`` wrote, every byte of it checked.
+
+    Raises MissingInput where there is no snapshot, and DataError naming the file that is missing,
+    truncated, altered or of another format.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise MissingInput(f"{folder} holds no data snapshot: {MANIFEST} is missing")
+    manifest = _manifest(folder / MANIFEST)
+    for name in _FILES:
+        if not (folder / name).is_file():
+            raise DataError("is missing, wanted the file that dataset.json lists", file=folder / name)
+        if _sha(folder / name) != manifest["files"][name]:
+            raise DataError("found another SHA-256 than dataset.json lists: the file was altered", file=folder / name)
+    users, items, rows = (_table(folder / name) for name in _FILES)
+    columns = {name: _array(rows, name, kind) for name, kind in {**_DENSE, **_OPTIONAL, "given": np.int8}.items()}
+    given = {"none": None, "same": columns["part"], "apart": columns["given"]}[manifest["given_part"]]
+    log = Interactions(
+        user=columns["user"],
+        item=columns["item"],
+        users=Vocabulary(users["user_id"].to_pylist(), kind="user"),
+        items=Vocabulary(items["item_id"].to_pylist(), kind="item"),
+        rating=columns["rating"],
+        timestamp=columns["timestamp"],
+        domain=columns["domain"],
+        domains=tuple(manifest["domains"]),
+        part=given,
+        titles=items["title"].to_pylist() if "title" in items.column_names else None,
+        facts=manifest["facts"],
+    )
+    dataset = Dataset(manifest["name"], log, columns["part"], manifest["split"])
+    if dataset.hash != manifest["hash"]:
+        raise DataError("found data with another hash than dataset.json lists", file=folder / _FILES[2])
+    return dataset
+
+
+def _manifest(file: Path) -> dict:
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        own = manifest.pop("manifest")
+        if manifest["format"] != FORMAT:
+            raise DataError(f"found format {manifest['format']!r}, wanted {FORMAT}; write it anew", file=file)
+        if own != _own_sha(manifest):
+            raise DataError("found another SHA-256 than it states for itself: it was altered", file=file)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        if isinstance(fault, DataError):
+            raise
+        raise DataError("is no whole manifest, wanted the JSON that was written", file=file) from None
+    return manifest
+
+
+def _table(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file, page_checksum_verification=True, memory_map=False)
+    except (pa.ArrowException, OSError) as fault:
+        raise DataError(f"cannot be read as Parquet: {str(fault).splitlines()[0]}", file=file) from None
+
+
+def _array(rows: pa.Table, name: str, kind: type) -> np.ndarray | None:
+    if name not in rows.column_names:
+        return None
+    return np.array(rows[name].to_numpy(), dtype=kind)
+
+
+def _sha(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _own_sha(manifest: dict) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
