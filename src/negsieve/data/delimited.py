@@ -18,10 +18,9 @@ from negsieve.errors import DataError
 _HEADER_LIMIT = 1 << 20
 _DELIMITERS = ",\t;|"
 _TYPED = ("token", "token_seq", "float", "float_seq")
-_WANTED = {
-    "UNQUOTED VALUE": "quotes that open and close around a whole value",
-    "INVALID ENCODING": "UTF-8 text",
-    "LINE SIZE OVER MAXIMUM": "a line under 2 MB",
+_FAULTS = {
+    "UNQUOTED VALUE": ("a quote out of place", "quotes that open and close around a whole value"),
+    "INVALID ENCODING": ("bytes that are not UTF-8", "UTF-8 text"),
 }
 
 
@@ -105,14 +104,30 @@ def _rejects(rows: list[tuple], path: Path, top: Header, *, order: int) -> list[
     for line, at, error, text, message in rows:
         if line in made:
             continue
+        _survivable(error, text, path=path, line=line)
+        at += error == "MISSING COLUMNS"  # DuckDB names the last column there is
         column = top.names[at - 1] if 0 < at <= len(top.names) else f"column {at}"
         if error in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
             found = f"{message.rpartition('Found: ')[2].strip()} values in {shown(text)}"
             wanted = f"{len(top.names)}"
         else:
-            found, wanted = f"{error.lower()} in {shown(text)}", _WANTED.get(error, "a well-formed row")
+            fault, wanted = _FAULTS.get(error, (error.lower(), "a well-formed row"))
+            found = f"{fault} in {shown(text)}"
         made[line] = Reject(order, line, column, str(path), found, wanted)
     return list(made.values())
+
+
+def _survivable(error: str, text: str, *, path: Path, line: int) -> None:
+    """Raises DataError for a fault that swallows the lines after it: leaving out one row would lose many."""
+    if error == "LINE SIZE OVER MAXIMUM":
+        found = "found a line over 2 MB, or a quote that never closes"
+    elif error == "UNQUOTED VALUE" and "\n" in text.replace("\r", "\n").rstrip("\n"):
+        found = f"found a quote that does not close on its line in {shown(text)}"
+    elif error == "UNQUOTED VALUE" and text.endswith(("\n", "\r")):
+        found = f"found a quote that never closes in {shown(text)}"
+    else:
+        return
+    raise DataError(f"{found}, wanted it closed; skip_bad cannot pass over it", file=path, row=line)
 
 
 def accepted_lines(path: Path, top: Header, refused: set[int]) -> Iterator[tuple[int, tuple]]:
