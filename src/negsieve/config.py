@@ -83,7 +83,8 @@ class TrainConfig(_Strict):
     metric: str = "ndcg@20"
     select_on: Literal["valid", "test"] = "valid"
     full_users: Literal["refuse", "skip"] = "refuse"
-    checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints inside an epoch; 0: epochs only")
+    checkpoint_seconds: float = Field(5.0, ge=0, description="an epoch's end is saved when the last save is older")
+    checkpoint_every: int = Field(0, ge=0, description="steps between saves inside an epoch; 0: epochs' ends only")
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(0, ge=0, description="0: as torch decides")

@@ -8,6 +8,7 @@ stands; so resuming from any checkpoint gives the bits of a run that was never s
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from time import monotonic
 
 import torch
 
@@ -72,6 +73,7 @@ class Trainer:
         self.validates = len(dataset.rows(config.select_on)) > 0
         self.steps = n_batches(len(self.user), config.batch_size, config.drop_last)
         self._clock = Stopwatch()
+        self._saved_at = monotonic()
 
     def fit(self) -> Standing:
         """Trains to the end, or to the first reason to stop. Raises Interrupted after saving on a signal."""
@@ -158,7 +160,9 @@ class Trainer:
         record["seconds"] = self._clock.take()
         self.run.append_metrics(record)
         standing.epoch, standing.step = standing.epoch + 1, 0
-        self.save()
+        over = standing.stopped is not None or standing.epoch == config.epochs
+        if over or monotonic() - self._saved_at >= config.checkpoint_seconds:
+            self.save()
         self.watch.epoch(record)
 
     def _judge(self, value: float) -> None:
@@ -186,6 +190,7 @@ class Trainer:
             "optimiser": tensors,
         }
         self.run.save(self.standing.steps_done, groups, {"standing": asdict(self.standing), "optimiser": state})
+        self._saved_at = monotonic()
 
     def restore(self, found: Checkpoint) -> None:
         """Puts a checkpoint back; metrics written after it are dropped, because they will be written again."""
