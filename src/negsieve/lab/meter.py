@@ -93,8 +93,8 @@ class Meter(nn.Module):
         rows = take * stride
         column = share[take].argmax(1)
         negative = chosen[take, column]  # [b]
-        random = torch.randint(self.n_items, (1, self.references), generator=rng, device=chosen.device)
-        rated = torch.cat([random.expand(len(rows), -1), negative[:, None]], dim=1)  # [b, R + 1]
+        others = torch.randint(self.n_items, (1, self.references), generator=rng, device=chosen.device)
+        rated = torch.cat([others.expand(len(rows), -1), negative[:, None]], dim=1)  # [b, R + 1]
         score = _score_rows(scorer, rows, rated, len(batch))
         below = (score[:, :-1] < score[:, -1:]).double() + 0.5 * (score[:, :-1] == score[:, -1:]).double()
         counts = share[take].sum(1) > 0
