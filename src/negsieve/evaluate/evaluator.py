@@ -257,7 +257,7 @@ class Evaluator:
         return Evaluation(
             metrics=self._ordered({key: float(value.mean()) for key, value in values.items()} | whole),
             groups=groups,
-            per_user={"user": held.users.numpy()} | {key: value.numpy() for key, value in values.items()},
+            per_user={"user": held.users.numpy().copy()} | {key: value.numpy() for key, value in values.items()},
             part=part,
             protocol=self.protocol,
             users=len(held.users),
