@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import duckdb
 
 from negsieve.data.columns import Columns, resolve
 from negsieve.data.rejects import Reject, shown
 from negsieve.data.textlines import opened
 from negsieve.errors import DataError
+
+Run = Callable[..., list[tuple]]
+"""Runs a statement of SQL to its end and returns its rows."""
 
 _HEADER_LIMIT = 1 << 20
 _DELIMITERS = ",\t;|"
@@ -67,36 +68,34 @@ def columns_of(path: Path, top: Header, *, said: Mapping[str, str], roles: tuple
     return resolve(top.names, file=str(path), said=said, roles=roles)
 
 
-def insert(
-    con: duckdb.DuckDBPyConnection, path: Path, top: Header, *, table: str, values: str, order: int
-) -> list[Reject]:
+def insert(run: Run, path: Path, top: Header, *, table: str, values: str, order: int) -> list[Reject]:
     """Appends the file's rows to ``table``; ``values`` is SQL over its columns ``c0, c1, ...``.
 
     Returns the refused rows, at most one a line. Where any row is refused
     the file is read again on one thread, so that the verdict cannot depend on how it was cut up.
     """
-    con.execute("BEGIN")
-    rejects = _insert_once(con, path, top, table=table, values=values, name=f"rejects_{order}")
-    con.execute("ROLLBACK" if rejects else "COMMIT")  # a rollback gives the row numbers back as well
+    run("BEGIN")
+    rejects = _insert_once(run, path, top, table=table, values=values, name=f"rejects_{order}")
+    run("ROLLBACK" if rejects else "COMMIT")  # a rollback gives the row numbers back as well
     if rejects:
-        threads = con.execute("SELECT current_setting('threads')").fetchone()[0]
-        con.execute("SET threads = 1")
-        rejects = _insert_once(con, path, top, table=table, values=values, name=f"rejects_{order}")
-        con.execute(f"SET threads = {threads}")
+        threads = run("SELECT current_setting('threads')")[0][0]
+        run("SET threads = 1")
+        rejects = _insert_once(run, path, top, table=table, values=values, name=f"rejects_{order}")
+        run(f"SET threads = {threads}")
     return _rejects(rejects, path, top, order=order)
 
 
-def _insert_once(con, path: Path, top: Header, *, table: str, values: str, name: str) -> list[tuple]:
+def _insert_once(run, path: Path, top: Header, *, table: str, values: str, name: str) -> list[tuple]:
     columns = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(top.names)))
-    con.execute(
+    run(
         f"""INSERT INTO {table} SELECT {values} FROM read_csv(?, delim={quoted(top.delimiter)}, quote='"', escape='"',
         header=false, skip=1, columns={{{columns}}}, auto_detect=false, strict_mode=true, null_padding=false,
         store_rejects=true, rejects_table='{name}', rejects_scan='{name}_scan', rejects_limit=0)""",
         [str(path)],
     )
-    return con.execute(
+    return run(
         f"SELECT line, column_idx, error_type::VARCHAR, csv_line, error_message FROM {name} ORDER BY line, column_idx"
-    ).fetchall()
+    )
 
 
 def _rejects(rows: list[tuple], path: Path, top: Header, *, order: int) -> list[Reject]:

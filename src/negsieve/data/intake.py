@@ -7,7 +7,7 @@ temporary folder, so a log may be larger than memory until only dense numbers ar
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -50,11 +50,11 @@ class Intake:
         self.con = duckdb.connect(config={"temp_directory": self._folder.name})
         try:
             if memory_limit is not None:
-                self.con.execute("SET memory_limit = ?", [str(memory_limit)])
+                self.run("SET memory_limit = ?", [str(memory_limit)])
         except duckdb.Error:
             self.close()
             raise UsageError(f"memory_limit {memory_limit!r} is no size; write it as 600MB or 2GB") from None
-        self.con.execute("SET preserve_insertion_order = true")
+        self.run("SET preserve_insertion_order = true")
         self.rejects = Rejects()
         self.taken: list[Taken] = []
         self.lonely = 0
@@ -71,13 +71,17 @@ class Intake:
         self.con.close()
         self._folder.cleanup()
 
+    def run(self, query: str, values: Sequence[object] = ()) -> list[tuple]:
+        """Runs one statement to its end; its rows. A result left half fetched would bar the next statement."""
+        return self.con.execute(query, list(values)).fetchall()
+
     def take(self, piece: Piece, *, table: str, roles: tuple[str, ...], said: Mapping[str, str]) -> None:
         """Appends a piece to ``table`` (one VARCHAR column a role; absent roles are NULL).
 
         Refused rows go into ``rejects``. Raises DataError when the piece as a whole cannot be read.
         """
         columns_sql = ", ".join(f'"{role}" VARCHAR' for role in roles)
-        self.con.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns_sql})")
+        self.run(f"CREATE TABLE IF NOT EXISTS {table} ({columns_sql})")
         first = self._size(table)
         kind, top = _settled(piece)
         order = len(self.taken)
@@ -91,7 +95,7 @@ class Intake:
         if kind in ("csv", "tsv", "inter"):
             columns = delimited.columns_of(piece.place, top, said=said, roles=roles)
             values = ", ".join(f"c{columns.place[role]}" if role in columns.place else "NULL" for role in roles)
-            rejects = delimited.insert(self.con, piece.place, top, table=table, values=values, order=order)
+            rejects = delimited.insert(self.run, piece.place, top, table=table, values=values, order=order)
             self.rejects.add(rejects, len(rejects))
             return columns, [reject.line for reject in rejects]
         if kind in ("jsonl", "lightgcn"):
@@ -106,7 +110,7 @@ class Intake:
         for batch in textlines.batches(lines.rows(_parser(kind, columns, own))):
             arrays = [pa.array(side, type=pa.large_string()) for side in zip(*batch, strict=True)]
             self.con.register("batch", pa.table(arrays, names=list(own)))
-            self.con.execute(f"INSERT INTO {table} ({target}) SELECT {target} FROM batch")
+            self.run(f"INSERT INTO {table} ({target}) SELECT {target} FROM batch")
             self.con.unregister("batch")
         self.lonely += lines.lonely
         self.rejects.add(lines.rejects, lines.count)
@@ -127,19 +131,19 @@ class Intake:
             self.con.register("frame", piece.place.select(list(columns.names.values())))
             source = "frame"
         quoted = {role: '"' + name.replace('"', '""') + '"' for role, name in columns.names.items()}
-        described = self.con.execute(f"DESCRIBE SELECT {', '.join(quoted.values())} FROM {source}").fetchall()
+        described = self.run(f"DESCRIBE SELECT {', '.join(quoted.values())} FROM {source}")
         types = {role: kind_of[1] for role, kind_of in zip(quoted, described, strict=True)}
         values = [
             _as_text(role, quoted[role], types[role], columns, piece.label) if role in quoted else "NULL"
             for role in roles
         ]
-        self.con.execute(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {source}")
+        self.run(f"INSERT INTO {table} SELECT {', '.join(values)} FROM {source}")
         if kind != "parquet":
             self.con.unregister("frame")
         return columns
 
     def _size(self, table: str) -> int:
-        return self.con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        return self.run(f"SELECT count(*) FROM {table}")[0][0]
 
     def places(self, rows: list[int]) -> dict[int, tuple[int, int]]:
         """For rowids of the log: (place of the file, line or row in it, from 1). Reads text again; for messages."""

@@ -59,8 +59,8 @@ def time_kind(intake: Intake, table: str) -> str:
     looks = f"regexp_matches(\"timestamp\", '{_NUMBER}')"
     iso = f"regexp_matches(\"timestamp\", '{_MOMENT}')"
     query = f"SELECT {looks} FROM {table} WHERE {looks} OR {iso} ORDER BY rowid LIMIT 1"
-    found = intake.con.execute(query).fetchone()
-    return "moments" if found and not found[0] else "numbers"
+    found = intake.run(query)
+    return "moments" if found and not found[0][0] else "numbers"
 
 
 def judge(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -> None:
@@ -71,16 +71,15 @@ def judge(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -> N
     """
     faults = {role: _fault(role, kind) for role in roles}
     which = "CASE " + " ".join(f"WHEN {fault} THEN '{role}'" for role, fault in faults.items()) + " END"
-    con = intake.con
-    con.execute(f"CREATE TABLE bad AS SELECT rowid AS place, {which} AS role FROM {table} WHERE {which} IS NOT NULL")
-    count = con.execute("SELECT count(*) FROM bad").fetchone()[0]
+    intake.run(f"CREATE TABLE bad AS SELECT rowid AS place, {which} AS role FROM {table} WHERE {which} IS NOT NULL")
+    count = intake.run("SELECT count(*) FROM bad")[0][0]
     if count:
-        first = con.execute(f"SELECT place, role FROM bad ORDER BY place LIMIT {SHOWN}").fetchall()
+        first = intake.run(f"SELECT place, role FROM bad ORDER BY place LIMIT {SHOWN}")
         intake.rejects.add(
             [_named(intake, table, place, role, kind, at) for place, role, at in _placed(intake, first)], count
         )
-        con.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM bad)")
-    con.execute("DROP TABLE bad")
+        intake.run(f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM bad)")
+    intake.run("DROP TABLE bad")
 
 
 def _fault(role: str, kind: str) -> str:
@@ -101,7 +100,7 @@ def _placed(intake: Intake, first: list[tuple[int, str]]):
 
 
 def _named(intake: Intake, table: str, place: int, role: str, kind: str, at: tuple[int, int]) -> Reject:
-    value = intake.con.execute(f'SELECT "{role}" FROM {table} WHERE rowid = {place}').fetchone()[0]
+    value = intake.run(f'SELECT "{role}" FROM {table} WHERE rowid = {place}')[0][0]
     taken = intake.taken[at[0]]
     found = "nothing" if value is None or value == "" else shown(value)
     wanted = WANTED[kind if role == "timestamp" else role]

@@ -37,7 +37,6 @@ def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -
     the rank of an id's first row, and rows are fetched by place. Memory: the columns of
     ``Interactions`` and the distinct ids; everything else may spill.
     """
-    con = intake.con
     names = {role: _names(intake, table, role) for role in ("user", "item", "domain") if role in roles}
     values = {role: f"{role}_names.number" for role in names}
     values["rating"] = judge.number('log."rating"')
@@ -45,9 +44,9 @@ def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -
     values["split"] = judge.part('log."split"')
     joins = " ".join(f'JOIN {held.table} ON log."{role}" = {held.table}.text' for role, held in names.items())
     chosen = ", ".join(f'{values[role]} AS "{role}"' for role in roles)
-    con.execute(f"CREATE TABLE dense AS SELECT {chosen} FROM {table} AS log {joins} ORDER BY log.rowid")
+    intake.run(f"CREATE TABLE dense AS SELECT {chosen} FROM {table} AS log {joins} ORDER BY log.rowid")
     arrays = _fetched(intake, roles)
-    con.execute("DROP TABLE dense")
+    intake.run("DROP TABLE dense")
     return Interactions(
         user=arrays["user"],
         item=arrays["item"],
@@ -63,7 +62,7 @@ def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -
 
 def _names(intake: Intake, table: str, role: str) -> _Names:
     held = f"{role}_names"
-    intake.con.execute(
+    intake.run(
         f"""CREATE TABLE {held} AS SELECT text, row_number() OVER (ORDER BY first) - 1 AS number
         FROM (SELECT "{role}" AS text, min(rowid) AS first FROM {table} GROUP BY 1)"""
     )
@@ -75,7 +74,7 @@ def _names(intake: Intake, table: str, role: str) -> _Names:
 
 
 def _fetched(intake: Intake, roles: tuple[str, ...]) -> dict[str, np.ndarray]:
-    n = intake.con.execute("SELECT count(*) FROM dense").fetchone()[0]
+    n = intake.run("SELECT count(*) FROM dense")[0][0]
     arrays = {role: np.empty(n, dtype=_TYPES[role]) for role in roles}
     for start in range(0, n, CHUNK):
         end = min(start + CHUNK, n)

@@ -84,7 +84,7 @@ def _ingest(intake: Intake, source: Source, *, said: Mapping[str, str], skip_bad
     roles = _roles(intake, source)
     kind = time_kind(intake, "log") if "timestamp" in roles else "numbers"
     judge(intake, table="log", roles=roles, kind=kind)
-    rows = intake.con.execute("SELECT count(*) FROM log").fetchone()[0]
+    rows = intake.run("SELECT count(*) FROM log")[0][0]
     spread = _spread(intake) if "domain" in roles else 0
     titles = _titles(intake, source, said)
     intake.rejects.settle(skip_bad=skip_bad)
@@ -124,20 +124,18 @@ def _parts(intake: Intake, source: Source, log: Interactions) -> np.ndarray | No
     if source.pieces[0].part is None:
         return log.part
     query = "SELECT count(*) FROM log WHERE rowid >= ? AND rowid < ?"
-    counts = [
-        intake.con.execute(query, [one.first, one.end]).fetchone()[0] for one in intake.taken[: len(source.pieces)]
-    ]
+    counts = [intake.run(query, [one.first, one.end])[0][0] for one in intake.taken[: len(source.pieces)]]
     return np.repeat(np.array([piece.part for piece in source.pieces], dtype=np.int8), counts)
 
 
 def _spread(intake: Intake) -> int:
     """How many item ids occur in more than one domain; the table ``spread`` holds them."""
-    intake.con.execute("CREATE TABLE spread AS SELECT item FROM log GROUP BY item HAVING min(domain) <> max(domain)")
-    return intake.con.execute("SELECT count(*) FROM spread").fetchone()[0]
+    intake.run("CREATE TABLE spread AS SELECT item FROM log GROUP BY item HAVING min(domain) <> max(domain)")
+    return intake.run("SELECT count(*) FROM spread")[0][0]
 
 
 def _part_items(intake: Intake) -> None:
-    intake.con.execute("UPDATE log SET item = domain || ':' || item WHERE item IN (SELECT item FROM spread)")
+    intake.run("UPDATE log SET item = domain || ':' || item WHERE item IN (SELECT item FROM spread)")
 
 
 def _titles(intake: Intake, source: Source, said: Mapping[str, str]) -> dict[str, str] | None:
@@ -148,16 +146,16 @@ def _titles(intake: Intake, source: Source, said: Mapping[str, str]) -> dict[str
     intake.take(source.titles, table="titles", roles=TITLE_ROLES, said=own)
     if "title" not in intake.taken[-1].columns.place:
         return None
-    found = intake.con.execute(
+    found = intake.run(
         """SELECT item, arg_min(title, titles.rowid) FROM titles
         WHERE item IN (SELECT item FROM log) AND title IS NOT NULL GROUP BY item"""
     )
-    return dict(found.fetchall())
+    return dict(found)
 
 
 def _titles_by_domain(intake: Intake, titles: dict[str, str]) -> dict[str, str]:
     """A title of an id that means several things fits none of them."""
-    apart = {row[0] for row in intake.con.execute("SELECT item FROM spread").fetchall()}
+    apart = {row[0] for row in intake.run("SELECT item FROM spread")}
     return {item: title for item, title in titles.items() if item not in apart}
 
 
