@@ -16,6 +16,7 @@ from pydantic import PositiveFloat
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from negsieve.errors import UsageError
 from negsieve.types import Negatives
 
 Loss = Callable[[Tensor, Tensor, Negatives], Tensor]
@@ -68,7 +69,7 @@ def softmax(
                       subtract ``log_q + log K`` from the negatives alone, which makes the sum an
                       unbiased estimate of the one over all items that can be drawn
 
-    Here negatives are summed, not averaged; weights are factors of ``e^{s_j}``. Raises ``ValueError``
+    Here negatives are summed, not averaged; weights are factors of ``e^{s_j}``. Raises ``UsageError``
     if a correction is asked and the sampler gives no ``log_q``.
     """
     _above_zero("temperature", temperature)
@@ -101,7 +102,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 def _above_zero(name: str, value: float) -> None:
     if not value > 0:
-        raise ValueError(f"{name}={value}, wanted a number above 0")
+        raise UsageError(f"{name}={value}, wanted a number above 0")
 
 
 def _shares(negative: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor | float]:
@@ -137,9 +138,9 @@ def _logits(value: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor | None]
 
 def _corrected(own: Tensor, other: Tensor, negatives: Negatives, correct: str) -> tuple[Tensor, Tensor]:
     if correct not in ("log_q", "importance"):
-        raise ValueError(f"correct={correct!r}, wanted 'none', 'log_q' or 'importance'")
+        raise UsageError(f"correct={correct!r}, wanted 'none', 'log_q' or 'importance'")
     if negatives.log_q is None:
-        raise ValueError(f"correct={correct!r} needs a sampler that gives log_q; uniform, popularity and in_batch do")
+        raise UsageError(f"correct={correct!r} needs a sampler that gives log_q; uniform, popularity and in_batch do")
     other = other - negatives.log_q
     if correct == "importance":
         many = other.shape[1] if negatives.keep is None else negatives.keep.sum(1, keepdim=True).clamp_min(1)

@@ -206,8 +206,10 @@ def _read(spec: Spec, name: str, hint: Any) -> Any:
 def _named(hint: Any) -> str:
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if get_origin(hint) is Annotated:
-        bounds = [str(one).removeprefix("<").removesuffix(">") for one in get_args(hint)[1:]]
-        return f"{_named(get_args(hint)[0])} with {', '.join(bounds)}"
+        kind, *rules = get_args(hint)
+        words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+        bounds = [f"{word} {getattr(rule, key)}" for rule in rules for key, word in words.items() if hasattr(rule, key)]
+        return " ".join([_named(kind), *bounds])
     return plain.get(hint) or getattr(hint, "__name__", None) or str(hint)
 
 

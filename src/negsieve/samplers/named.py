@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from pydantic import PositiveFloat, PositiveInt
+
 from negsieve.errors import UsageError, nearest
 from negsieve.samplers.base import Chain, Sampler
 from negsieve.samplers.draw import InBatch, Shared, Weighted, powered
@@ -21,7 +23,7 @@ from negsieve.spec import Spec, resolve
 
 
 def uniform(
-    n_items: int, *, seen: Seen, n_negatives: int = 1, exclude: Literal["train", "positive", "none"] = "train"
+    n_items: int, *, seen: Seen, n_negatives: PositiveInt = 1, exclude: Literal["train", "positive", "none"] = "train"
 ) -> Sampler:
     """Uniform negatives, RNS (Rendle et al., BPR, UAI 2009): ``j ~ U(I \\ I_u)``.
 
@@ -31,7 +33,7 @@ def uniform(
     return Weighted(n_items, seen=seen, n_negatives=n_negatives, exclude=exclude)
 
 
-def popularity(n_items: int, *, seen: Seen, alpha: float = 0.75, n_negatives: int = 1) -> Sampler:
+def popularity(n_items: int, *, seen: Seen, alpha: float = 0.75, n_negatives: PositiveInt = 1) -> Sampler:
     """Popularity negatives, PNS (Chen et al., KDD 2017): ``q(j) ~ count_j^alpha`` over ``I \\ I_u``.
 
     alpha  0 is uniform, 1 the training frequency; grid .25, .5, .75, 1
@@ -52,7 +54,7 @@ def in_batch(n_items: int, *, seen: Seen) -> Sampler:
     return InBatch(seen.popularity(), seen=seen)
 
 
-def shared(n_items: int, *, seen: Seen, n_negatives: int = 256, alpha: float = 0.0) -> Sampler:
+def shared(n_items: int, *, seen: Seen, n_negatives: PositiveInt = 256, alpha: float = 0.0) -> Sampler:
     """One set of K negatives for the whole batch, with log q: sampled softmax (Jean et al., ACL 2015).
 
     alpha  0 draws uniformly, else by count^alpha
@@ -62,7 +64,7 @@ def shared(n_items: int, *, seen: Seen, n_negatives: int = 256, alpha: float = 0
     return Shared(n_items, seen=seen, n_negatives=n_negatives, weight=_weight(seen, alpha))
 
 
-def dns(n_items: int, *, seen: Seen, candidates: int = 16, n_negatives: int = 1) -> Sampler:
+def dns(n_items: int, *, seen: Seen, candidates: PositiveInt = 16, n_negatives: PositiveInt = 1) -> Sampler:
     """The hardest of some uniform candidates, DNS (Zhang et al., SIGIR 2013): ``argmax_k s(u, k)``.
 
     candidates   H, drawn once a row; grid 2, 4, 8, 16, 32, 64
@@ -75,7 +77,7 @@ def dns(n_items: int, *, seen: Seen, candidates: int = 16, n_negatives: int = 1)
 
 
 def dns_mn(
-    n_items: int, *, seen: Seen, m: int = 4, n: int = 32, mode: Literal["mean", "sum", "one"] = "mean"
+    n_items: int, *, seen: Seen, m: PositiveInt = 4, n: PositiveInt = 32, mode: Literal["mean", "sum", "one"] = "mean"
 ) -> Sampler:
     """The top M of N uniform candidates, DNS(M,N) (Shi et al., WWW 2023).
 
@@ -90,7 +92,7 @@ def dns_mn(
     return Chain(Weighted(n_items, seen=seen, n_negatives=n), Hardest(m, mode=mode))
 
 
-def softmax_v(n_items: int, *, seen: Seen, n: int = 32, rho: float = 1.0) -> Sampler:
+def softmax_v(n_items: int, *, seen: Seen, n: PositiveInt = 32, rho: PositiveFloat = 1.0) -> Sampler:
     """N uniform candidates weighted by the softmax of their loss, Softmax-v (Shi et al., WWW 2023).
 
     ``w_j = softmax(l_j / tau)``, ``l_j = softplus(s_j - s_i)``, ``tau = sqrt(Var_j(l_j) / (2 rho))``.
@@ -104,7 +106,7 @@ def softmax_v(n_items: int, *, seen: Seen, n: int = 32, rho: float = 1.0) -> Sam
 
 
 def pdns(
-    n_items: int, *, seen: Seen, candidates: int = 16, beta: float = 0.1, form: Literal["mix", "soft"] = "mix"
+    n_items: int, *, seen: Seen, candidates: PositiveInt = 16, beta: float = 0.1, form: Literal["mix", "soft"] = "mix"
 ) -> Sampler:
     """Positive-dominated negatives, PDNS: the DNS choice mixed with the positive.
 
@@ -127,7 +129,12 @@ def pdns(
 
 
 def mixgcf(
-    n_items: int, *, seen: Seen, candidates: int = 16, n_negatives: int = 1, mix: Literal["row", "none"] = "row"
+    n_items: int,
+    *,
+    seen: Seen,
+    candidates: PositiveInt = 16,
+    n_negatives: PositiveInt = 1,
+    mix: Literal["row", "none"] = "row",
 ) -> Sampler:
     """Hop mixing, MixGCF (Huang et al., KDD 2021): a negative of the hardest layers, mixed with the positive's.
 
