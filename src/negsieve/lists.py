@@ -10,8 +10,8 @@ import pyarrow as pa
 import torch
 
 from negsieve.errors import CapabilityError, UsageError
-from negsieve.evaluate.fallback import ServeCold
-from negsieve.evaluate.rank import TopK, top_k
+from negsieve.evaluation.fallback import ServeCold
+from negsieve.evaluation.rank import TopK, top_k
 from negsieve.scorers import Dot, Towers
 from negsieve.seen import Seen
 from negsieve.trained import Trained, open_trained

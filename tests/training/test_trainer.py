@@ -20,8 +20,8 @@ def settings(**layers):
 
 @pytest.mark.parametrize("model", ["mf:dim=16", "lightgcn:dim=16,layers=2", "mf:dim=16,similarity=cosine,temperature=0.2"])
 def test_training_beats_popularity_clearly(small, tmp_path, model):
-    from negsieve.evaluate.evaluator import Evaluator
-    from negsieve.evaluate.reference import popularity
+    from negsieve.evaluation.evaluator import Evaluator
+    from negsieve.evaluation.reference import popularity
 
     result = session.start(settings(model=model, sampler="dns:candidates=4"), small, path=tmp_path / "run")
     line = Evaluator(small, metrics=("recall@10",)).evaluate(popularity(small), "test").metrics["recall@10"]
@@ -109,7 +109,7 @@ def test_without_validation_it_says_what_to_do(small, tmp_path):
 
 def test_weights_served_are_the_weights_measured(small, tmp_path):
     result = session.start(settings(train={"epochs": 4}), small, path=tmp_path / "run")
-    from negsieve.evaluate.evaluator import Evaluator
+    from negsieve.evaluation.evaluator import Evaluator
 
     trained = open_trained(tmp_path / "run")
     again = Evaluator(trained.dataset, metrics=("ndcg@20",)).evaluate(trained.model.frozen(), "test")

@@ -12,7 +12,7 @@ from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.data.summary import summary
 from negsieve.errors import CannotCreate
-from negsieve.evaluate.significance import CORRECTION, TEST
+from negsieve.evaluation.significance import CORRECTION, TEST
 from negsieve.report import study_page
 from negsieve.store import atomic
 from negsieve.store.lock import locked

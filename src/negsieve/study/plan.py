@@ -31,7 +31,8 @@ class Method:
     def slug(self) -> str:
         """A short directory name, distinct for distinct methods."""
         digest = hashlib.blake2b(self.name.encode(), digest_size=3).hexdigest()
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.model}-{self.sampler}").strip("-").lower()[:40]
+        short = f"{spec.parse(self.model).name}-{self.sampler}"
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", short).strip("-").lower()[:40]
         return f"{plain}-{digest}"
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from negsieve.data.dataset import Dataset
-from negsieve.evaluate import reference, significance
-from negsieve.evaluate.evaluator import Evaluator
+from negsieve.evaluation import reference, significance
+from negsieve.evaluation.evaluator import Evaluator
 from negsieve.store.run import Run
 from negsieve.study.plan import Method, Outcome, Plan
 

@@ -11,7 +11,7 @@ from negsieve import losses, spec
 from negsieve.config import RunConfig
 from negsieve.data.dataset import Dataset
 from negsieve.errors import ConfigError, DataError, UsageError
-from negsieve.evaluate.evaluator import Evaluator
+from negsieve.evaluation.evaluator import Evaluator
 from negsieve.models.base import Model
 from negsieve.models.named import build_model
 from negsieve.samplers import named

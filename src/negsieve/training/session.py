@@ -18,7 +18,7 @@ from negsieve.config import RunConfig, resolve
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.errors import ConfigError
-from negsieve.evaluate.evaluator import Evaluation
+from negsieve.evaluation.evaluator import Evaluation
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run

@@ -16,7 +16,7 @@ from negsieve.config import TrainConfig
 from negsieve.data.batches import batches, n_batches
 from negsieve.data.dataset import Dataset
 from negsieve.errors import Interrupted
-from negsieve.evaluate.evaluator import Evaluator
+from negsieve.evaluation.evaluator import Evaluator
 from negsieve.lab.meter import Meter
 from negsieve.models.base import Model
 from negsieve.rng import streams

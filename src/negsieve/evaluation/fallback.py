@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from negsieve.data.dataset import Dataset
-from negsieve.evaluate.rank import every_score
+from negsieve.evaluation.rank import every_score
 from negsieve.scorers import Encoder, Scorer
 from negsieve.types import Batch
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negsieve.errors import UsageError
-from negsieve.evaluate.metrics import (
+from negsieve.evaluation.metrics import (
     ACCURACY,
     DEFAULT_METRICS,
     Metric,
@@ -18,7 +18,7 @@ from negsieve.evaluate.metrics import (
     parse_metric,
     parse_metrics,
 )
-from negsieve.evaluate.rank import TopK, best
+from negsieve.evaluation.rank import TopK, best
 from negsieve.seen import Seen
 
 

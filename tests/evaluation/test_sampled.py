@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from negsieve.errors import UsageError
-from negsieve.evaluate import sampled
+from negsieve.evaluation import sampled
 
 
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 14), part=st.sampled_from(["valid", "test"]))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from negsieve.errors import UsageError, nearest
-from negsieve.evaluate.rank import TopK
+from negsieve.evaluation.rank import TopK
 from negsieve.seen import Seen
 
 ACCURACY = ("recall", "recall_capped", "ndcg", "hr", "precision", "mrr", "map", "map_capped")

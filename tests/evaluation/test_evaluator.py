@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negsieve.errors import DataError, NegsieveError, UsageError
-from negsieve.evaluate import sampled
-from negsieve.evaluate.evaluator import Evaluator
+from negsieve.evaluation import sampled
+from negsieve.evaluation.evaluator import Evaluator
 
 METRICS = ("recall@3", "ndcg@3", "ndcg@5", "auc", "mrr@20", "coverage@3")
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negsieve.errors import NegsieveError, UsageError
-from negsieve.evaluate.fallback import Popular
-from negsieve.evaluate.rank import best, top_k
+from negsieve.evaluation.fallback import Popular
+from negsieve.evaluation.rank import best, top_k
 from negsieve.scorers import Dot, Towers
 from negsieve.seen import Seen
 

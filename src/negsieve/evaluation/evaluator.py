@@ -16,9 +16,9 @@ from torch import Tensor
 
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.errors import DataError, UsageError, nearest
-from negsieve.evaluate import sampled
-from negsieve.evaluate.fallback import ServeCold
-from negsieve.evaluate.metrics import (
+from negsieve.evaluation import sampled
+from negsieve.evaluation.fallback import ServeCold
+from negsieve.evaluation.metrics import (
     AUC,
     DEFAULT_METRICS,
     accuracy,
@@ -27,7 +27,7 @@ from negsieve.evaluate.metrics import (
     pair_auc,
     parse_metrics,
 )
-from negsieve.evaluate.rank import CHUNK, TopK, best, scored
+from negsieve.evaluation.rank import CHUNK, TopK, best, scored
 from negsieve.scorers import Encoder
 from negsieve.seen import Seen
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from negsieve.errors import UsageError
-from negsieve.evaluate.significance import Paired, against_baseline, holm, paired
+from negsieve.evaluation.significance import Paired, against_baseline, holm, paired
 
 
 @given(st.integers(0, 10**6), st.integers(2, 60))

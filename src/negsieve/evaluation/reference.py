@@ -12,8 +12,8 @@ from torch import Tensor
 
 from negsieve.data.dataset import Dataset
 from negsieve.errors import UsageError
-from negsieve.evaluate.fallback import Popular
-from negsieve.evaluate.rank import best
+from negsieve.evaluation.fallback import Popular
+from negsieve.evaluation.rank import best
 from negsieve.seen import Seen
 from negsieve.types import Batch
 

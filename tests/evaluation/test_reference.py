@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negsieve.errors import UsageError
-from negsieve.evaluate import reference
+from negsieve.evaluation import reference
 from negsieve.types import Batch
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.errors import NegsieveError, UsageError
-from negsieve.evaluate.metrics import AUC, Metric, accuracy
+from negsieve.evaluation.metrics import AUC, Metric, accuracy
 from negsieve.rng import derive
 from negsieve.scorers import Encoder
 from negsieve.seen import Seen

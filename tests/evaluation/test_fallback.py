@@ -1,6 +1,6 @@
 import torch
 
-from negsieve.evaluate.fallback import ServeCold
+from negsieve.evaluation.fallback import ServeCold
 from negsieve.scorers import Dot, Towers
 from negsieve.types import Batch
 
