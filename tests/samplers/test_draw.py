@@ -131,6 +131,8 @@ def test_weights_that_cannot_be_laid_out_are_refused(seen):
         Weighted(30, seen=seen, weight=torch.ones(30))
     with pytest.raises(UsageError, match="nothing to draw from"):
         Weighted(30, seen=seen, weight=torch.zeros(30, dtype=torch.long))
+    with pytest.raises(UsageError, match="do not fit 64 bits"):
+        Weighted(30, seen=seen, weight=torch.full((30,), 2**57))
     with pytest.raises(UsageError, match="n_items=29"):
         Weighted(29, seen=seen)
     with pytest.raises(UsageError, match="n_negatives=0"):

@@ -114,6 +114,8 @@ def test_recbole_words(args, text, seen):
 @pytest.mark.parametrize(("args", "said"), [
     ({"distribution": "none"}, "wanted 'uniform' or 'popularity'"),
     ({"distrbution": "uniform"}, "Did you mean 'distribution'"),
+    ({"sample_num": "two"}, "sample_num='two', wanted a whole number"),
+    ({"sample_num": 1.5}, "wanted a whole number"),
     ({"dynamic": True}, "candidate_num=0 has no equal here"),
     ({"dynamic": True, "candidate_num": 4, "sample_num": 2}, "several hard negatives are dns_mn"),
 ])  # fmt: skip

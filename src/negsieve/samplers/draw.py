@@ -132,6 +132,8 @@ class Weighted(Sampler):
         start = total[seen.offset[:-1]]  # [U]
         within = total[:-1] - start[seen.owner]  # [n] the user's seen weight before this item
         self.span = self.line.length + 1
+        if self.span * seen.n_users > _LARGEST:
+            raise UsageError(f"weights that sum to {self.line.length} for {seen.n_users} users do not fit 64 bits")
         free = self.line.length - (total[seen.offset[1:]] - start)  # [U]
         keep = {
             "key": seen.owner * self.span + self.line.before(seen.item) - within,
@@ -247,5 +249,3 @@ def _check(n_items: int, seen: Seen, n_negatives: int) -> None:
         )
     if n_negatives < 1:
         raise UsageError(f"n_negatives={n_negatives}, wanted 1 or more")
-    if (n_items + 1) * max(seen.n_users, 1) > _LARGEST:
-        raise UsageError(f"{seen.n_users} users times {n_items} items does not fit 64 bits")

@@ -220,11 +220,11 @@ def from_recbole(args: Mapping[str, object]) -> str:
     for name in args:
         if name not in known:
             raise UsageError(f"train_neg_sample_args has no {name!r}; known: {', '.join(known)}.{nearest(name, known)}")
-    law, many = args.get("distribution", "uniform"), int(args.get("sample_num", 1))
+    law, many = args.get("distribution", "uniform"), _whole(args, "sample_num", 1)
     if law not in ("uniform", "popularity"):
         raise UsageError(f"train_neg_sample_args: distribution={law!r}, wanted 'uniform' or 'popularity'")
     if args.get("dynamic"):
-        candidates = int(args.get("candidate_num", 0))
+        candidates = _whole(args, "candidate_num", 0)
         if law != "uniform" or many != 1 or candidates < 1:
             raise UsageError(
                 f"train_neg_sample_args: dynamic sampling with distribution={law!r}, sample_num={many} and "
@@ -235,6 +235,13 @@ def from_recbole(args: Mapping[str, object]) -> str:
     if law == "uniform":
         return f"uniform:n_negatives={many}"
     return f"popularity:alpha={args.get('alpha', 1.0)},n_negatives={many}"
+
+
+def _whole(args: Mapping[str, object], name: str, default: int) -> int:
+    value = args.get(name, default)
+    if not str(value).isdigit():
+        raise UsageError(f"train_neg_sample_args: {name}={value!r}, wanted a whole number")
+    return int(str(value))
 
 
 def _weight(seen: Seen, alpha: float):

@@ -87,7 +87,8 @@ class SoftmaxWeight(Stage):
 
     def refine(self, negatives, batch, scorer, rng):
         with torch.no_grad():
-            loss = softplus(scorer.score(negatives.item) - scorer.score(batch.item[:, None]))  # [B, M]
+            gap = scorer.score(negatives.item) - scorer.score(batch.item[:, None])  # [B, M]
+            loss = softplus(gap.to(torch.promote_types(gap.dtype, torch.float32)))  # a variance needs the digits
             keep = torch.ones_like(loss) if negatives.keep is None else negatives.keep.to(loss.dtype)
             many = keep.sum(1, keepdim=True).clamp_min(1)
             spread = loss - (loss * keep).sum(1, keepdim=True) / many
