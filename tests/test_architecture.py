@@ -95,7 +95,7 @@ def test_importing_negsieve_loads_nothing_heavy():
 def test_every_public_name_loads():
     for name in negsieve.__all__:
         assert getattr(negsieve, name) is not None
-    for name in ("train", "evaluate", "compare", "recommend", "export"):
+    for name in ("train", "evaluate", "compare", "recommend", "export", "check_sampler"):
         assert callable(getattr(negsieve, name)), f"negsieve.{name} is a function, whatever was imported before"
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         negsieve.trian

@@ -27,6 +27,8 @@ _HOME = {
     "export": "vectors",
 }
 
+_MODULES = {"named", "losses"}
+
 __all__ = sorted(_HOME)
 
 
@@ -35,7 +37,7 @@ def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'negsieve' has no attribute {name!r}")
     module = import_module(f"negsieve.{_HOME[name]}")
-    value = module if _HOME[name].split(".")[-1] == name else getattr(module, name)
+    value = module if name in _MODULES else getattr(module, name)
     globals()[name] = value
     return value
 

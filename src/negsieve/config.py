@@ -98,7 +98,7 @@ class EvaluateConfig(_Strict):
     test_metrics: tuple[str, ...] = ("auc", "coverage@20", "gini@20", "avg_popularity@20", "novelty@20")
     protocol: Literal["full", "sampled"] = "full"
     n_negatives: int = Field(99, ge=1)
-    chunk: int = Field(1024, ge=1)
+    chunk: int = Field(256, ge=1)
 
 
 class RunConfig(_Strict):
