@@ -115,6 +115,18 @@ def test_rows_after_a_refused_piece_keep_their_places(tmp_path):
     assert ids(log) == [("1", "a"), ("2", "b"), ("1", "c")] and log.part.tolist() == [0, 0, 2]
 
 
+def test_places_are_lines_even_after_texts_of_several_lines(tmp_path):
+    text = 'user_id,text,item_id,timestamp\n1,"a\nb, ""c""\n\n",x,1\n\n1,d,y,zzz\n1,e\n1,f,"z"z,2\n1,g,w,3\n'
+    with pytest.raises(DataError) as caught:
+        read(written(tmp_path, text))
+    places = re.findall(r"log\.csv:(\d+):(\w+)", str(caught.value))
+    assert places == [("7", "timestamp"), ("8", "item_id"), ("9", "item_id")]
+    assert ids(read(written(tmp_path, text), skip_bad=3)) == [("1", "x"), ("1", "w")]
+    with pytest.raises(DataError) as caught:
+        read(written(tmp_path, text + '1,"h\n1,i,v,4\n'), skip_bad=9)
+    assert caught.value.row == 11
+
+
 def test_mixed_line_ends_are_an_error_not_a_guess(tmp_path):
     with pytest.raises(DataError, match="line endings"):
         read(written(tmp_path, HEADER + "1,2,3,4\r\n1,3,3,4\n5,6,7,8\r\n"))
@@ -187,6 +199,27 @@ def test_a_mutated_file_is_read_like_the_slow_parser_or_refused(edits):
     for pair, rating, time in zip(ids(log), ratings, times, strict=True):
         assert time == wanted[pair][1]
         assert rating == wanted[pair][0] or (math.isnan(rating) and math.isnan(wanted[pair][0]))
+
+
+OTHERS = {
+    "log.jsonl": b'{"user": "a", "item": 1, "rating": 2.5}\n{"user": "b", "item": "x", "rating": null}\n',
+    "log.txt": b"0 1 2 3\n1 2\n2\n",
+    "log.inter": b"user_id:token\titem_id:token\ttimestamp:float\n1\t2\t3\n3\t4\t5\n",
+    "log.csv.gz": gzip.compress(b"user,item\n1,2\n", mtime=0),
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(sorted(OTHERS)), st.integers(0, 90), st.integers(0, 5), st.binary(max_size=4))
+def test_mutated_files_of_other_forms_are_read_or_refused(name, at, length, new):
+    whole = OTHERS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            log = read(written(Path(folder), whole[:at] + new + whole[at + length :], name))
+        except DataError as refusal:
+            assert name in str(refusal)
+        else:
+            assert len(log) and all(log.users) and all(log.items)
 
 
 # ---- ids keep their spelling ----

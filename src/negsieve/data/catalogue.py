@@ -100,7 +100,7 @@ def _entry(name: str) -> Entry:
         ids = pq.read_table(folder / _LOG, columns=["user_id", "item_id"])
         counts = [len(ids[column].unique()) for column in ("user_id", "item_id")]
         rows = ids.num_rows
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         counts, rows = [0, 0], 0
     return Entry(name, *counts, rows, _licence(folder), str(folder))
 

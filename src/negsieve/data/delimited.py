@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from negsieve.data.columns import Columns, resolve
-from negsieve.data.rejects import Reject, shown
+from negsieve.data.rejects import SHOWN, Reject, shown
 from negsieve.data.textlines import opened
 from negsieve.errors import DataError
 
@@ -68,10 +68,12 @@ def columns_of(path: Path, top: Header, *, said: Mapping[str, str], roles: tuple
     return resolve(top.names, file=str(path), said=said, roles=roles)
 
 
-def insert(run: Run, path: Path, top: Header, *, table: str, values: str, order: int) -> list[Reject]:
+def insert(
+    run: Run, path: Path, top: Header, *, table: str, values: str, order: int
+) -> tuple[list[Reject], frozenset[int]]:
     """Appends the file's rows to ``table``; ``values`` is SQL over its columns ``c0, c1, ...``.
 
-    Returns the refused rows, at most one a line. Where any row is refused
+    Returns the first refused rows and the record numbers (the header's is 1) of all. Where any row is refused
     the file is read again on one thread, so that the verdict cannot depend on how it was cut up.
     """
     run("BEGIN")
@@ -82,7 +84,7 @@ def insert(run: Run, path: Path, top: Header, *, table: str, values: str, order:
         run("SET threads = 1")
         rejects = _insert_once(run, path, top, table=table, values=values, name=f"rejects_{order}")
         run(f"SET threads = {threads}")
-    return _rejects(rejects, path, top, order=order)
+    return _rejects(rejects, path, top, order=order), frozenset(record for record, *_ in rejects)
 
 
 def _insert_once(run, path: Path, top: Header, *, table: str, values: str, name: str) -> list[tuple]:
@@ -99,49 +101,71 @@ def _insert_once(run, path: Path, top: Header, *, table: str, values: str, name:
 
 
 def _rejects(rows: list[tuple], path: Path, top: Header, *, order: int) -> list[Reject]:
-    made: dict[int, Reject] = {}
-    for line, at, error, text, message in rows:
-        if line in made:
-            continue
-        _survivable(error, text, path=path, line=line)
-        at += error == "MISSING COLUMNS"  # DuckDB names the last column there is
-        column = top.names[at - 1] if 0 < at <= len(top.names) else f"column {at}"
-        if error in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
-            found = f"{message.rpartition('Found: ')[2].strip()} values in {shown(text)}"
-            wanted = f"{len(top.names)}"
-        else:
-            fault, wanted = _FAULTS.get(error, (error.lower(), "a well-formed row"))
-            found = f"{fault} in {shown(text)}"
-        made[line] = Reject(order, line, column, str(path), found, wanted)
-    return list(made.values())
+    """The first refused rows, at most one a record. DuckDB counts records, people count lines."""
+    first: dict[int, tuple] = {}
+    for record, *fault in rows:
+        first.setdefault(record, tuple(fault))
+        if wide := _swallowing(*fault[1:3]):
+            line = _lines(path, top, {record})[record]
+            raise DataError(f"{wide}, wanted it closed; skip_bad cannot pass over it", file=path, row=line)
+    listed = dict(list(first.items())[:SHOWN])
+    lines = _lines(path, top, set(listed))
+    return [
+        _reject(*fault, file=str(path), top=top, order=order, line=lines[record]) for record, fault in listed.items()
+    ]
 
 
-def _survivable(error: str, text: str, *, path: Path, line: int) -> None:
-    """Raises DataError for a fault that swallows the lines after it: leaving out one row would lose many."""
-    if error == "LINE SIZE OVER MAXIMUM":
-        found = "found a line over 2 MB, or a quote that never closes"
-    elif error == "UNQUOTED VALUE" and "\n" in text.replace("\r", "\n").rstrip("\n"):
-        found = f"found a quote that does not close on its line in {shown(text)}"
-    elif error == "UNQUOTED VALUE" and text.endswith(("\n", "\r")):
-        found = f"found a quote that never closes in {shown(text)}"
+def _lines(path: Path, top: Header, wanted: set[int]) -> dict[int, int]:
+    """The lines where records start; a record that cannot be found again keeps its own number."""
+    lines = {record: record for record in wanted}
+    for record, line, _ in _records(path, top) if wanted else ():
+        if record in wanted:
+            lines[record] = line
+        if record >= max(wanted):
+            break
+    return lines
+
+
+def _reject(at: int, error: str, text: str, message: str, *, file: str, top: Header, order: int, line: int) -> Reject:
+    at += error == "MISSING COLUMNS"  # DuckDB names the last column there is
+    column = top.names[at - 1] if 0 < at <= len(top.names) else f"column {at}"
+    if error in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
+        found = f"{message.rpartition('Found: ')[2].strip()} values in {shown(text)}"
+        wanted = f"{len(top.names)}"
     else:
-        return
-    raise DataError(f"{found}, wanted it closed; skip_bad cannot pass over it", file=path, row=line)
+        fault, wanted = _FAULTS.get(error, (error.lower(), "a well-formed row"))
+        found = f"{fault} in {shown(text)}"
+    return Reject(order, line, column, file, found, wanted)
 
 
-def accepted_lines(path: Path, top: Header, refused: set[int]) -> Iterator[tuple[int, tuple]]:
+def _swallowing(error: str, text: str) -> str | None:
+    """What was found, for a fault that swallows the lines after it: leaving out one row would lose many."""
+    if error == "LINE SIZE OVER MAXIMUM":
+        return "found a line over 2 MB, or a quote that never closes"
+    if error == "UNQUOTED VALUE" and "\n" in text.replace("\r", "\n"):
+        return f"found a quote that does not close on its line in {shown(text)}"
+    return None
+
+
+def accepted_lines(path: Path, top: Header, refused: frozenset[int]) -> Iterator[tuple[int, tuple]]:
     """(line, ()) of each row that ``insert`` took, in order: a slow second look, for messages only."""
+    for record, line, blank in _records(path, top):
+        if record > 1 and not blank and record not in refused:
+            yield line, ()
+
+
+def _records(path: Path, top: Header) -> Iterator[tuple[int, int, bool]]:
+    """(record number, line where it starts, whether it is blank) of each record, the header being 1."""
     with opened(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
         reader = csv.reader(text, delimiter=top.delimiter)
         line = 1
         try:
-            for row in reader:
-                if row and line > 1 and line not in refused:
-                    yield line, ()
+            for record, row in enumerate(reader, start=1):
+                yield record, line, not row
                 line = reader.line_num + 1
         except csv.Error:
-            return
+            return  # a field over the csv module's limit: places from here on stay record numbers
 
 
 def quoted(text: str) -> str:

@@ -89,18 +89,18 @@ class Intake:
             columns, refused = self._append(piece, kind, top, table=table, roles=roles, said=said, order=order)
         except duckdb.Error as fault:
             raise translated(fault, file=piece.label) from None
-        self.taken.append(Taken(piece, kind, columns, first, self._size(table), frozenset(refused), top))
+        self.taken.append(Taken(piece, kind, columns, first, self._size(table), refused, top))
 
     def _append(self, piece: Piece, kind: str, top, *, table: str, roles, said, order: int):
         if kind in ("csv", "tsv", "inter"):
             columns = delimited.columns_of(piece.place, top, said=said, roles=roles)
             values = ", ".join(f"c{columns.place[role]}" if role in columns.place else "NULL" for role in roles)
-            rejects = delimited.insert(self.run, piece.place, top, table=table, values=values, order=order)
-            self.rejects.add(rejects, len(rejects))
-            return columns, [reject.line for reject in rejects]
+            rejects, refused = delimited.insert(self.run, piece.place, top, table=table, values=values, order=order)
+            self.rejects.add(rejects, len(refused))
+            return columns, refused
         if kind in ("jsonl", "lightgcn"):
             return self._append_lines(piece, kind, table=table, roles=roles, said=said, order=order)
-        return self._append_typed(piece, kind, table=table, roles=roles, said=said), []
+        return self._append_typed(piece, kind, table=table, roles=roles, said=said), frozenset()
 
     def _append_lines(self, piece: Piece, kind: str, *, table: str, roles, said, order: int):
         columns = _line_columns(piece, kind, said=said, roles=roles)
@@ -114,15 +114,15 @@ class Intake:
             self.con.unregister("batch")
         self.lonely += lines.lonely
         self.rejects.add(lines.rejects, lines.count)
-        return columns, []
+        return columns, frozenset()
 
     def _append_typed(self, piece: Piece, kind: str, *, table: str, roles, said) -> Columns:
         """Parquet and tables in memory: columns have types, and ids must have exact ones."""
         if kind == "parquet":
             try:
                 names = pq.read_schema(piece.place).names
-            except (pa.ArrowException, OSError) as fault:
-                reason = str(fault).splitlines()[0]
+            except (pa.ArrowException, OSError, ValueError) as fault:
+                reason = (str(fault).splitlines() or [type(fault).__name__])[0]
                 raise DataError(f"cannot be read as Parquet: {reason}", file=piece.label) from None
             columns = resolve(names, file=piece.label, said=said, roles=roles, row=None)
             source = f"read_parquet({delimited.quoted(str(piece.place))})"
@@ -158,7 +158,7 @@ class Intake:
 
     def _rows_again(self, taken: Taken) -> Iterator[tuple[int, tuple]]:
         if taken.top is not None:
-            return delimited.accepted_lines(taken.piece.place, taken.top, set(taken.refused))
+            return delimited.accepted_lines(taken.piece.place, taken.top, taken.refused)
         if taken.kind in ("jsonl", "lightgcn"):
             own = tuple(taken.columns.place)
             lines = textlines.Lines(taken.piece.place, order=0, roles=own)

@@ -75,6 +75,8 @@ def read(
             log = _ingest(intake, opened, said=said, skip_bad=int(skip_bad), item_ids=item_ids)
     except duckdb.Error as fault:
         raise translated(fault, file=opened.pieces[0].label) from None
+    except UnicodeDecodeError:
+        raise DataError("found text that is not UTF-8, wanted UTF-8", file=opened.pieces[0].label) from None
     return clean(log, rule, source=opened.pieces[0].label)
 
 
