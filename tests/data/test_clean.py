@@ -120,6 +120,13 @@ def test_dates_are_read_in_utc():
         rules(**{**NONE, "since": "soon"})
 
 
+def test_dates_do_not_cut_times_of_another_unit():
+    log = read(pa.table({"user": [1, 1], "item": [1, 2], "ts": [1704067200000, 1706067200000]}))
+    with pytest.raises(DataError, match="no seconds since 1970"):
+        clean(log, rules(**{**NONE, "since": "2024-01-10"}), source="log")
+    assert len(clean(log, rules(**{**NONE, "since": 1705000000000}), source="log")) == 1
+
+
 def test_cleaning_equals_reading_the_cleaned_file():
     rng = np.random.default_rng(3)
     table = pa.table({"user": rng.integers(0, 30, 400), "item": rng.integers(0, 40, 400), "time": np.arange(400)})

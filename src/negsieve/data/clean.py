@@ -100,6 +100,12 @@ def _dated(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, 
         return rows
     if log.timestamp is None:
         raise DataError("found no timestamp column, wanted one for since and until", file=source)
+    latest = float(log.timestamp.max())
+    if latest >= LAST_SECOND and any(one is not None and one < LAST_SECOND for one in (since, until)):
+        raise DataError(
+            f"found times up to {latest:g}, which are no seconds since 1970; give since and until as numbers like them",
+            file=source,
+        )
     inside = np.ones(len(rows), dtype=bool)
     if since is not None:
         inside &= log.timestamp[rows] >= since
