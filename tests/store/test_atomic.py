@@ -21,6 +21,7 @@ from negsieve.store.atomic import (
     whole_folder,
     write_bytes,
     write_json,
+    yaml_text,
 )
 
 plain = st.recursive(
@@ -177,6 +178,13 @@ def test_yaml_holds_plain_values_only(tmp_path, text, why):
     path.write_text(text)
     with pytest.raises(DataError, match=why):
         read_yaml(path)
+
+
+@given(value=st.dictionaries(st.text(max_size=6), plain | st.text(max_size=8), max_size=4))
+def test_yaml_as_runs_write_it_comes_back_equal(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "value.yaml"
+    path.write_bytes(yaml_text(value).encode())
+    assert read_yaml(path) == value
 
 
 def test_numbers_of_numpy_and_torch_become_plain_and_others_are_refused():

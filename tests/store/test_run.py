@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -34,6 +35,12 @@ def test_creating_it_again_gives_the_same_run_and_another_config_is_refused(run)
     assert Run.create(run.path, config=CONFIG).metrics() == [{"epoch": 0}]
     with pytest.raises(CannotCreate, match="another configuration"):
         Run.create(run.path, config={**CONFIG, "seed": 4})
+
+
+def test_a_config_of_tuples_and_numpy_numbers_is_the_same_when_made_again(tmp_path):
+    config = {"betas": (0.9, 0.999), "k": np.int64(3), "lr": np.float64(1e-5)}
+    Run.create(tmp_path / "run", config=config)
+    assert Run.create(tmp_path / "run", config=config).config() == {"betas": [0.9, 0.999], "k": 3, "lr": 1e-5}
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path):

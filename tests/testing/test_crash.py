@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from negsieve.testing.crash import count, every_crash, kill_at, run_child
+from negsieve.testing.crash import every_crash, kill_at, points, run_child
 
 
 def test_a_careless_writer_is_caught(tmp_path):
@@ -29,12 +29,32 @@ def test_points_are_counted_and_killed_in_order(tmp_path):
         os.rename(tmp_path / "a", tmp_path / "b")
         os.rmdir(tmp_path / "b")
 
-    assert count(work) == 3
+    assert points(work) == ["mkdir", "rename", "rmdir"]
     assert kill_at(work, 1) and os.listdir(tmp_path) == ["a"]
     os.rmdir(tmp_path / "a")
     assert kill_at(work, 1, torn=True) and os.listdir(tmp_path) == ["b"]
     os.rmdir(tmp_path / "b")
     assert not kill_at(work, 3)
+
+
+def test_a_call_that_raises_is_a_point_like_any_other(tmp_path):
+    def work():
+        try:
+            os.unlink(tmp_path / "none")
+        except FileNotFoundError:
+            os.mkdir(tmp_path / "after")
+
+    assert kill_at(work, 0, torn=True) and os.listdir(tmp_path) == []
+
+
+def test_many_calls_are_counted(tmp_path):
+    def work():
+        for number in range(20_000):
+            os.write(fd, bytes([number % 256]))
+
+    fd = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    assert len(points(work)) == 20_000
+    os.close(fd)
 
 
 def test_failures_and_hangs_are_reported(capfd):

@@ -33,6 +33,7 @@ __all__ = [
     "write_json",
     "write_new",
     "write_text",
+    "yaml_text",
 ]
 
 _CHUNK = 16 << 20
@@ -67,6 +68,15 @@ def json_text(value, *, indent: int | None = None, undefined: bool = False) -> s
     if undefined:
         value = _finite(value)
     return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+def yaml_text(value) -> str:
+    """YAML text of plain values that ``read_yaml`` reads back equal, with letters as letters where it can."""
+    import yaml
+
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    # PyYAML writes some line breaks, such as U+0085, raw and reads them as spaces
+    return text if yaml.safe_load(text) == value else yaml.safe_dump(value, sort_keys=False)
 
 
 def _plain(value):

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from negsieve.errors import CannotCreate, MissingInput, StorageError, UsageError
 from negsieve.store import checkpoint
-from negsieve.store.atomic import append_line, json_text, read_json, read_lines, read_yaml, write_bytes, write_text
+from negsieve.store.atomic import append_line, json_text, read_json, read_lines, read_yaml, write_text, yaml_text
 from negsieve.store.environment import environment
 from negsieve.store.lock import locked
 from negsieve.store.table import read_table, write_table
@@ -54,15 +55,13 @@ class Run:
     ) -> Run:
         """A new run directory, or the one already there if its config is the same.
 
-        config  plain values that re-run it
+        config  what re-runs it, values that JSON can hold; tuples are kept as lists
         data    name, hash and counts of the data set
         env     what it runs on; ``environment(device)`` by default
 
         Raises CannotCreate where the folder holds something else, or a run of another config.
         """
-        import yaml
-
-        run = cls(path)
+        run, config = cls(path), json.loads(json_text(config))
         if run.exists:
             if run.config() != config:
                 raise CannotCreate(
@@ -73,8 +72,7 @@ class Run:
         write_text(run.path / "env.json", json_text(environment(device) if env is None else env, indent=2) + "\n")
         if data is not None:
             write_text(run.path / "data.json", json_text(data, indent=2) + "\n")
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        write_bytes(run.path / "config.yaml", text.encode())
+        write_text(run.path / "config.yaml", yaml_text(config))
         return run
 
     @classmethod

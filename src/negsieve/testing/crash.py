@@ -2,8 +2,8 @@
 
 A crash at a random moment seldom hits the narrow gap between two writes. So the I/O calls of
 ``os`` are counted, and a forked child is killed at each of them in turn: *clean*, just before the
-call, or *torn*, with half of a write on disk or just after any other call. What a library writes
-past ``os`` (Parquet, pictures) is seen at its fsync and rename only.
+call, and at a write also *torn*, with half of it on disk. What a library writes past ``os``
+(Parquet, pictures) is seen at its fsync and rename only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -32,7 +33,7 @@ class Crash:
 
 
 def every_crash(work: Callable[[Path], object], *, folder: Path, timeout: float = 60.0) -> Iterator[Crash]:
-    """Kills ``work`` at every I/O call, clean and torn, runs it again, and yields each folder to compare.
+    """Kills ``work`` at every I/O call, at writes also half done, runs it again, and yields each folder.
 
     ``work(path)`` must start afresh in an empty folder and resume in one that it left half done.
     Raises AssertionError when the second run fails. Cost: two forks a trial; call ``work`` once
@@ -43,8 +44,8 @@ def every_crash(work: Callable[[Path], object], *, folder: Path, timeout: float 
     """
     whole = folder / "whole"
     whole.mkdir(parents=True)
-    for point in range(count(lambda: work(whole), timeout=timeout)):
-        for torn in (False, True):
+    for point, call in enumerate(points(lambda: work(whole), timeout=timeout)):
+        for torn in (False, True) if call == "write" else (False,):
             path = folder / f"{point}-{'torn' if torn else 'clean'}"
             path.mkdir()
             killed = kill_at(lambda path=path: work(path), point, torn=torn, timeout=timeout)
@@ -53,27 +54,24 @@ def every_crash(work: Callable[[Path], object], *, folder: Path, timeout: float 
             yield Crash(point, torn, path)
 
 
-def count(work: Callable[[], object], *, timeout: float = 60.0) -> int:
-    """How many I/O calls ``work()`` makes, run in a child. Raises AssertionError if it fails."""
-    reader, writer = os.pipe()
+def points(work: Callable[[], object], *, timeout: float = 60.0) -> list[str]:
+    """The I/O calls that ``work()`` makes in a child, by name, in order. Raises AssertionError if it fails."""
+    with tempfile.TemporaryFile() as file:  # not a pipe, which a long list would fill
 
-    def counted() -> None:
-        with _patched() as seen:
-            work()
-        _true_write(writer, str(seen[0]).encode())
+        def noted() -> None:
+            with _patched() as seen:
+                work()
+            os.write(file.fileno(), " ".join(seen).encode())
 
-    _true_write = os.write
-    try:
-        run_child(counted, timeout=timeout)
-        return int(os.read(reader, 32))
-    finally:
-        os.close(reader)
-        os.close(writer)
+        run_child(noted, timeout=timeout)
+        file.seek(0)
+        return file.read().decode().split()
 
 
 def kill_at(work: Callable[[], object], point: int, *, torn: bool = False, timeout: float = 60.0) -> bool:
     """Runs ``work()`` in a child killed (SIGKILL) at its I/O call number ``point``, counted from 0.
 
+    torn: half of a write is done first; any other call is done whole, even if it raises.
     True if it was killed, False if it ended well before that point. Raises AssertionError when it
     failed in any other way.
     """
@@ -130,21 +128,22 @@ def _words(status: int) -> str:
 
 
 @contextmanager
-def _patched(point: int | None = None, *, torn: bool = False) -> Iterator[list[int]]:
-    """Counts the I/O calls of ``os`` and dies at number ``point``."""
+def _patched(point: int | None = None, *, torn: bool = False) -> Iterator[list[str]]:
+    """Notes the I/O calls of ``os`` and dies at number ``point``."""
     true = {name: getattr(os, name) for name in CALLS}
-    seen = [0]
+    seen: list[str] = []
 
     def watch(name: str):
         def call(*args, **named):
-            here = seen[0]
-            seen[0] += 1
-            if here == point:
-                if torn and name == "write":
-                    true[name](args[0], memoryview(args[1])[: len(args[1]) // 2])
-                elif torn:
-                    true[name](*args, **named)
-                os.kill(os.getpid(), signal.SIGKILL)
+            seen.append(name)
+            if len(seen) - 1 == point:
+                try:
+                    if torn and name == "write":
+                        true[name](args[0], memoryview(args[1])[: len(args[1]) // 2])
+                    elif torn:
+                        true[name](*args, **named)
+                finally:
+                    os.kill(os.getpid(), signal.SIGKILL)
             return true[name](*args, **named)
 
         return call
