@@ -1,0 +1,39 @@
+"""Metrics as a table for people: a row a metric, a column a part of the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from negsieve.cli import screen
+from negsieve.report import words
+
+_GROUPS = {"warm": "warm", "cold_users": "cold users", "cold_items": "cold items"}
+
+
+def metrics_table(metrics: dict[str, dict[str, float]], groups: dict[str, dict[str, dict]], *, chosen: str) -> Table:
+    """Metrics by part; the last part's warm and cold rows beside it where there are cold ones.
+
+    chosen  the metric that the best epoch was chosen by, shown bold
+    """
+    columns: list[tuple[str, dict[str, Any]]] = list(metrics.items())
+    last = next(reversed(metrics), None)
+    inner = groups.get(last, {}) if last else {}
+    if any(inner.get(name, {}).get("users") for name in ("cold_users", "cold_items")):
+        columns += [
+            (f"{last}\n{text}", inner[name]) for name, text in _GROUPS.items() if inner.get(name, {}).get("users")
+        ]
+    made = screen.table("", *(name for name, _ in columns))
+    counted = ["users", "pairs"] if len(columns) > len(metrics) else []
+    for name in counted:
+        made.add_row(name, *("" if one.get(name) is None else f"{one[name]:,}" for _, one in columns), style="dim")
+    for name in dict.fromkeys(name for one in metrics.values() for name in one):
+        values = [_number(one.get(name)) for _, one in columns]
+        made.add_row(screen.plain(name), *values, style="bold" if name == chosen else "")
+    return made
+
+
+def _number(value: float | None) -> str:
+    """Four places, one from 10 on: a mean popularity has no use for more."""
+    return words.number(value, 4 if value is None or abs(value) < 10 else 1)

@@ -1,0 +1,183 @@
+"""The options that several commands share, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from negsieve.cli import complete
+
+DATA, METHOD, TRAINING, OUTPUT = "Data", "Method", "Training", "Output and settings"
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """The end of a help page: commands to copy, each under the words that say what it does."""
+    told = "\n".join(f"  [dim]# {words}[/dim]\n  {command}" for words, command in lines)
+    return f"[bold]Examples[/bold]\n{told}"
+
+
+def _option(*names: str, help: str, panel: str = OUTPUT, metavar: str | None = None, completion=None):
+    return typer.Option(
+        *names, help=help, rich_help_panel=panel, metavar=metavar, autocompletion=completion, show_default=False
+    )
+
+
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        help="A file, a folder or the name of a known data set (see: negsieve data list). Default: online-retail",
+        metavar="DATA",
+        autocompletion=complete.data,
+        show_default=False,
+    ),
+]
+RunPath = Annotated[
+    Path, typer.Argument(help="A run directory, made by negsieve train or compare", metavar="RUN", show_default=False)
+]
+
+Columns = Annotated[
+    str | None,
+    _option(
+        "--columns",
+        help="Which column is which, where the names are unusual: user=who,item=what,rating=,timestamp=when. "
+        "An empty name leaves a column out",
+        panel=DATA,
+        metavar="ROLE=NAME,...",
+    ),
+]
+DataFormat = Annotated[
+    str | None,
+    _option(
+        "--format",
+        help="csv, tsv, jsonl, parquet, inter (RecBole) or lightgcn, where the file's ending does not say",
+        panel=DATA,
+        metavar="FORMAT",
+        completion=complete.formats,
+    ),
+]
+Split = Annotated[
+    str | None,
+    _option(
+        "--split",
+        help="auto, given, ratio, loo, temporal or kfold. Auto: as the data say, else by time, else at random",
+        panel=DATA,
+        metavar="METHOD",
+        completion=complete.splits,
+    ),
+]
+
+Epochs = Annotated[int | None, _option("--epochs", help="At most so many epochs (100)", panel=TRAINING, metavar="N")]
+Lr = Annotated[float | None, _option("--lr", help="Learning rate (0.001)", panel=TRAINING, metavar="X")]
+L2 = Annotated[
+    float | None, _option("--l2", help="Penalty on the vectors that a batch used (0.0001)", panel=TRAINING, metavar="X")
+]
+BatchSize = Annotated[int | None, _option("--batch-size", help="Rows a step (2048)", panel=TRAINING, metavar="N")]
+Seed = Annotated[
+    int | None, _option("--seed", help="Everything random follows from it (42)", panel=TRAINING, metavar="N")
+]
+Device = Annotated[
+    str | None,
+    _option("--device", help="auto, cpu or cuda[:n]", panel=TRAINING, metavar="DEVICE", completion=complete.devices),
+]
+Threads = Annotated[
+    int | None, _option("--threads", help="Processor threads; 0 lets torch decide", panel=TRAINING, metavar="N")
+]
+
+Config = Annotated[
+    Path | None, _option("--config", help="A YAML file of settings, such as a run's config.yaml", metavar="FILE")
+]
+Set = Annotated[
+    list[str] | None,
+    _option(
+        "--set",
+        help="Any setting by its name, such as train.patience=5; repeatable, and stronger than all else",
+        metavar="KEY=VALUE",
+        completion=complete.settings,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on stdout and nothing else there", rich_help_panel=OUTPUT),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr", rich_help_panel=OUTPUT)]
+
+Model = Annotated[
+    str | None,
+    _option(
+        "--model",
+        help="mf or lightgcn, with parameters: lightgcn:layers=3,dim=64. See: negsieve list models",
+        panel=METHOD,
+        metavar="NAME",
+        completion=complete.models,
+    ),
+]
+Sampler = Annotated[
+    str | None,
+    _option(
+        "--sampler",
+        help="What draws the negatives: uniform, dns:candidates=16, package.module:function. "
+        "See: negsieve list samplers",
+        panel=METHOD,
+        metavar="NAME",
+        completion=complete.samplers,
+    ),
+]
+Loss = Annotated[
+    str | None,
+    _option(
+        "--loss",
+        help="By default that of the sampler's paper. See: negsieve list losses",
+        panel=METHOD,
+        metavar="NAME",
+        completion=complete.losses,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    _option("--model", help="A model; repeatable (mf)", panel=METHOD, metavar="NAME", completion=complete.models),
+]
+Samplers = Annotated[
+    list[str] | None,
+    _option(
+        "--sampler",
+        help="A sampler; repeatable (uniform, popularity, dns, dns_mn, pdns)",
+        panel=METHOD,
+        metavar="NAME",
+        completion=complete.samplers,
+    ),
+]
+Losses = Annotated[
+    list[str] | None,
+    _option(
+        "--loss",
+        help="A loss; repeatable (that of each sampler's paper)",
+        panel=METHOD,
+        metavar="NAME",
+        completion=complete.losses,
+    ),
+]
+
+RunFolder = Annotated[
+    Path | None, _option("--out", help="The run directory; by default a new one below runs/", metavar="FOLDER")
+]
+Name = Annotated[str | None, _option("--name", help="A name, for the report and the folder", metavar="NAME")]
+Resume = Annotated[
+    Path | None,
+    _option("--resume", help="Go on with this run where it stopped, as it was configured", metavar="RUN"),
+]
+StudyFolder = Annotated[
+    Path | None, _option("--out", help="The study's folder; by default studies/ and the data's name", metavar="FOLDER")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        help="Runs at a time (the number of processors)",
+        metavar="N",
+        min=1,
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
