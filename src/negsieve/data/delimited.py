@@ -22,6 +22,7 @@ _TYPED = ("token", "token_seq", "float", "float_seq")
 _FAULTS = {
     "UNQUOTED VALUE": ("a quote out of place", "quotes that open and close around a whole value"),
     "INVALID ENCODING": ("bytes that are not UTF-8", "UTF-8 text"),
+    "INVALID UNICODE": ("bytes that are not UTF-8", "UTF-8 text"),  # the same, in DuckDB 1.2
 }
 
 
