@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from negsieve.report.figures import Curve, Spot, curves, scatter, swatch
+from negsieve.report.figures import Curve, Spot, curves, scatter, swatch, visible_range
 from negsieve.report.svg import SERIES, style
 
 HOSTILE = '</svg><script>alert(1)</script> $\\frac{$ & "quoted" \x1b[31m \u202e 東京'
@@ -53,6 +53,12 @@ def test_levels_outside_the_picture_are_not_drawn():
         spots, levels=[("near", 0.15), ("deep", 0.01)], name="s", x="x", y="y", alt="", width=400, height=300
     )
     assert ">near<" in text and "deep" not in text
+
+
+def test_levels_nearby_are_drawn_and_widen_the_picture():
+    spots = [Spot("a", 1.0, 0.1, None, None, 0), Spot("b", 2.0, 0.2, None, None, 1)]
+    low, high = visible_range(spots, [("near", 0.25), ("deep", 0.01)])
+    assert 0.07 < low < 0.1 and 0.25 < high < 0.3
 
 
 def test_one_point_alone_can_be_drawn():

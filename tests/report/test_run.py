@@ -49,7 +49,7 @@ def test_a_finished_run(tmp_path, make):
     harmless(page)
     said = page.words()
     for wanted in (
-        "Epoch 54 of 60 was the best by ndcg@20 on the validation part",
+        "Trained for 60 epochs. Epoch 54, counted from 0, was the best by ndcg@20 on the validation part",
         "On the test part it reaches ndcg@20 0.0831",
         "1.48 % of the chosen negatives were false",
         "test, cold",
@@ -125,6 +125,27 @@ def test_a_choice_made_on_test_is_told(tmp_path, make):
     result["selection"]["part"] = "test"
     run.finish(result)
     assert "Beware: the epoch was chosen on the test part" in read(run_page(run.path)).words()
+
+
+def test_notes_of_the_run_are_told_and_groups_may_be_flat(tmp_path, make):
+    run = make.run(tmp_path / "run", epochs=6)
+    flat = {"cold_users": {"users": 12, "pairs": 34, "ndcg@20": 0.4321}}
+    result = run.result() | {
+        "stamps": ["made as an oracle"],
+        "biased": True,
+        "stopped": "no gain",
+        "groups": {"test": flat},
+    }
+    run.finish(result | {"selection": {"metric": "ndcg@20", "part": None}})
+    said = read(run_page(run.path)).words()
+    for wanted in (
+        "Trained for 6 epochs (no gain).",
+        "made as an oracle",
+        "the figures are biased",
+        "was kept; no part",
+    ):
+        assert wanted in said, wanted
+    assert "test, cold users" in said and "0.4321" in said
 
 
 def test_bad_folders_and_files_are_named(tmp_path, make):

@@ -108,9 +108,9 @@ def test_deleted_and_damaged_runs_and_silent_gaps_are_listed(study):
     change(study, "table.json", lambda value: value["rows"][5]["runs"].append("../../elsewhere"))
     said = read(study_page(study)).words()
     for wanted in (
-        "runs/0-0 cannot be read now: runs/0-0: looked for a run directory",
-        "runs/1-0 cannot be read now: runs/1-0/result.json: found bad JSON",
-        "runs/2-0 cannot be read now: is not finished",
+        "seed 0: its figures stand in the table, but no folder of it can be read now (runs/0-0: runs/0-0: looked for a",
+        "(runs/1-0: runs/1-0/result.json: found bad JSON",
+        "(runs/2-0: is not finished)",
         "mf/dns_mn:m=8,n=32/bpr , seed 1: there is no record of it",
         "../../elsewhere: leads outside the study",
         "2 runs of 21 are missing",

@@ -87,10 +87,10 @@ def scatter(
             linewidth=1,
             markeredgewidth=0,
         )
-    axes.margins(x=0.12, y=0.14)
+    axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    low, high = axes.get_ylim()
+    low, high = visible_range(spots, levels)
     axes.set_ylim(low, high)
     axes.set_xlim(*axes.get_xlim())
     inside = [(shown(label), level) for label, level in levels if low <= level <= high]
@@ -111,11 +111,14 @@ def scatter(
     return inline(figure, name=name, alt=alt)
 
 
-def visible_range(spots: Sequence[Spot]) -> tuple[float, float]:
-    """The values that the scatter's height spans before margins; levels outside are told in words."""
+def visible_range(spots: Sequence[Spot], levels: Sequence[tuple[str, float]]) -> tuple[float, float]:
+    """The values that the scatter's height spans: all points, and the levels that do not squeeze them much."""
     values = [spot.y + sign * (spot.y_sd or 0.0) for spot in spots for sign in (-1, 1)]
     low, high = min(values), max(values)
-    margin = 0.14 * (high - low)
+    span = (high - low) or abs(high) or 1.0
+    near = [level for _, level in levels if low - 0.6 * span <= level <= high + 0.6 * span]
+    low, high = min(low, *near, low), max(high, *near, high)
+    margin = 0.14 * ((high - low) or span)
     return low - margin, high + margin
 
 

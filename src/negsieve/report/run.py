@@ -38,7 +38,8 @@ def _values(run: Run, result: dict | None, metrics: list[dict]) -> dict:
     config = run.config()
     primary = (result or {}).get("selection", {}).get("metric") or _first_metric(metrics)
     best = (result or {}).get("best_epoch")
-    who = {name: (result or config).get(name) for name in ("model", "sampler", "loss", "seed")}
+    known = {"seed": (config.get("train") or {}).get("seed"), **config, **(result or {})}
+    who = {name: known.get(name) for name in ("model", "sampler", "loss", "seed")}
     return {
         "title": (result or {}).get("name") or run.path.resolve().name,
         "who": {
@@ -47,6 +48,7 @@ def _values(run: Run, result: dict | None, metrics: list[dict]) -> dict:
         },
         "result": result,
         "summary": _summary(result, metrics, primary),
+        "stamps": [str(one) for one in (result or {}).get("stamps") or []],
         "tiles": _tiles(result, primary),
         "panels": _panels(metrics, primary, best),
         "table": _table(result),
@@ -79,17 +81,22 @@ def _summary(result: dict | None, metrics: list[dict], primary: str | None) -> s
             f"This run is not finished: {words.plural(len(metrics), 'epoch')} so far{last}. "
             "There is no final result to show yet."
         )
-    chosen = result.get("selection", {})
-    part = _part(chosen.get("part", "valid"))
-    sentences = [
-        f"Epoch {result['best_epoch']} of {result['epochs']} was the best by {chosen.get('metric', 'its metric')} "
-        f"on the {part} part, and everything below was measured with it."
-    ]
+    chosen = result.get("selection") or {}
+    why = f" ({result['stopped']})" if result.get("stopped") else ""
+    sentences = [f"Trained for {words.plural(result['epochs'], 'epoch')}{why}."]
+    best = f"Epoch {result['best_epoch']}, counted from 0,"
+    if chosen.get("part"):
+        part = _part(chosen["part"])
+        sentences.append(f"{best} was the best by {chosen['metric']} on the {part} part; the figures below are of it.")
+    else:
+        sentences.append(f"{best} was kept; no part was there to choose the best one by.")
     tested = result["metrics"].get("test", {})
     if primary in tested:
         sentences.append(f"On the test part it reaches {primary} {words.number(tested[primary])}.")
     if chosen.get("part") == "test":
         sentences.append("Beware: the epoch was chosen on the test part, so the test figures are too good.")
+    if result.get("biased"):
+        sentences.append("Beware: users were ranked against a few drawn items only, so the figures are biased upwards.")
     if not words.missing(result.get("false_negative_rate")):
         sentences.append(
             f"In that epoch {words.share(result['false_negative_rate'])} of the chosen negatives were false: "
@@ -110,7 +117,7 @@ def _tiles(result: dict | None, primary: str | None) -> list[tuple[str, str]]:
         if primary in result["metrics"].get(part, {}):
             tiles.append((f"{_part(part)} {primary}", words.number(result["metrics"][part][primary])))
     tiles.append(("false negatives", words.share(result.get("false_negative_rate"))))
-    tiles.append(("best epoch", f"{result['best_epoch']} of {result['epochs']}"))
+    tiles.append((f"best epoch, from 0, of {result['epochs']}", str(result["best_epoch"])))
     tiles.append(("time", words.duration(result.get("seconds"))))
     return tiles
 
@@ -148,10 +155,10 @@ def _table(result: dict | None) -> dict | None:
         values.append(result["metrics"][part])
     for part, groups in (result.get("groups") or {}).items():
         for group, held in (groups or {}).items():
-            columns.append(
-                (f"{_part(part)}, {group}", f"{words.number(held['users'])} users, {words.number(held['pairs'])} pairs")
-            )
-            values.append(held.get("metrics") or {})
+            counts = f"{words.number(held['users'])} users, {words.number(held['pairs'])} pairs"
+            columns.append((f"{_part(part)}, {group.replace('_', ' ')}", counts))
+            flat = {name: value for name, value in held.items() if name not in ("users", "pairs")}
+            values.append(held.get("metrics") or flat)
     names = list(dict.fromkeys(name for held in values for name in held))
     return {"columns": columns, "rows": [(name, [held.get(name) for held in values]) for name in names]}
 

@@ -72,7 +72,7 @@ def _values(folder: Path, study: dict, rows: list[dict]) -> dict:
         "study": study,
         "title": study.get("name") or "Comparison",
         "verdict": verdict(study, rows, missing),
-        "rows": [_row(row, study, series, missing) for row in ordered],
+        "rows": [_row(row, study, series) for row in ordered],
         "scale": _scale(rows),
         "missing": missing,
         "scatters": _scatters(study, rows, series),
@@ -83,6 +83,7 @@ def _values(folder: Path, study: dict, rows: list[dict]) -> dict:
         "data_hash": _hash(study, runs),
         "data_name": (study.get("data") or {}).get("name"),
         "protocol": protocol(study, runs, _hash(study, runs)),
+        "created": str(study.get("created") or "")[:10],
         "budget": words.rows(study.get("budget") or {}),
         "runs": runs,
         "version": __version__,
@@ -93,7 +94,7 @@ def _known(value) -> float:
     return float("-inf") if words.missing(value) else value
 
 
-def _row(row: dict, study: dict, series: dict, missing: list[dict]) -> dict:
+def _row(row: dict, study: dict, series: dict) -> dict:
     """One line of the table, with everything the template shows."""
     done, wanted = len(row["seeds"]), len(study["seeds"])
     return {
@@ -103,7 +104,6 @@ def _row(row: dict, study: dict, series: dict, missing: list[dict]) -> dict:
         "baseline": row["method"] == study["baseline"],
         "done": f"{done} of {wanted}" if not row["reference"] else words.ABSENT,
         "short": not row["reference"] and done < wanted,
-        "absent": [one for one in missing if one["method"] == row["method"]],
         "significant": _significant(row),
     }
 
@@ -158,18 +158,27 @@ def _same_data(folder: Path, study: dict, runs: list[dict]) -> None:
 
 
 def _missing(study: dict, trained: list[dict], runs: list[dict]) -> list[dict]:
-    """Every planned run that did not end well, each with why; nothing is left out in silence."""
+    """Every planned run that did not end well or can no longer be read, each with why; none is left out."""
     out = []
     for row in trained:
         told = {one["seed"]: one.get("why") or "no reason was recorded" for one in row.get("missing") or []}
+        own = [one for one in runs if one["method"] == row["method"]]
+        readable = {one["result"].get("seed") for one in own if one["result"]}
+        lost = "; ".join(f"{one['path']}: {one['why']}" for one in own if one["why"])
         for seed in study["seeds"]:
             if seed in told or seed not in row["seeds"]:
                 out.append({"method": row["method"], "seed": seed, "why": told.get(seed, "there is no record of it")})
-    for one in runs:
-        if one["why"] is not None:
-            why = f"its figures stand in the table, but its folder {one['path']} cannot be read now: {one['why']}"
-            out.append({"method": one["method"], "seed": None, "why": why})
+            elif own and seed not in readable:
+                why = f"its figures stand in the table, but no folder of it can be read now ({lost or 'none is named'})"
+                out.append({"method": row["method"], "seed": seed, "why": why, "counted": True})
+    for one in (one for one in runs if one["why"]):
+        if not any(one["path"] in gone["why"] or not gone.get("counted") for gone in _of(out, one["method"])):
+            out.append({"method": one["method"], "seed": None, "why": f"{one['path']}: {one['why']}"})
     return out
+
+
+def _of(missing: list[dict], method: str) -> list[dict]:
+    return [one for one in missing if one["method"] == method]
 
 
 def _label(row: dict, rows: list[dict]) -> str:
@@ -223,7 +232,7 @@ def _outside(study: dict, rows: list[dict]) -> list[str]:
     spots = _spots(study, rows, {row["method"]: 0 for row in rows})
     if not spots:
         return []
-    low, high = visible_range(spots)
+    low, high = visible_range(spots, _levels(study, rows))
     return [
         f"The line of {label}, at {words.number(level)}, lies {'below' if level < low else 'above'} the picture."
         for label, level in _levels(study, rows)

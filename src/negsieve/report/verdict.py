@@ -19,10 +19,9 @@ def verdict(study: dict, rows: list[dict], missing: list[dict]) -> list[str]:
         value = row["mean"].get(primary)
         if row["reference"] and not words.missing(value) and value > best["mean"][primary]:
             sentences.append(
-                f"The untrained {row['method']} reaches {words.number(value)}, more than every trained method: "
-                "on this data the models are not worth their training yet."
+                f"The untrained {row['method']} reaches {words.number(value)}, more than every trained method."
             )
-    lost = [one for one in missing if one["seed"] is not None]
+    lost = [one for one in missing if one["seed"] is not None and not one.get("counted")]
     if lost:
         planned = len(study["seeds"]) * sum(not row["reference"] for row in rows)
         sentences.append(f"{words.plural(len(lost), 'run')} of {planned} {_be(len(lost))} missing, listed below.")
@@ -101,17 +100,13 @@ def _false(best: dict, trained: list[dict], baseline: str) -> list[str]:
 def protocol(study: dict, runs: list[dict], data_hash: str | None) -> list[str]:
     """How the comparison was made, a sentence or two a point, from what the files say."""
     data = study.get("data") or {}
-    told = [
-        f"Data: {data.get('name') or 'unnamed'}, content hash {data_hash or 'not recorded'}; the same for every run."
-    ]
+    content = (data_hash or "not recorded")[:16]
+    told = [f"Data: {data.get('name') or 'unnamed'}, content hash {content}; the same for every run."]
     if data.get("split"):
         told.append(f"Split: {'; '.join(f'{name} {text}'.strip() for name, text in words.rows(data['split']))}.")
     told.append(f"Seeds: {', '.join(str(seed) for seed in study['seeds'])}; every method got the same.")
-    chosen = {
-        (one["result"]["selection"]["metric"], one["result"]["selection"]["part"])
-        for one in runs
-        if one["result"] and one["result"].get("selection")
-    }
+    stated = [study.get("selection"), *((one["result"] or {}).get("selection") for one in runs)]
+    chosen = {(one["metric"], one["part"]) for one in stated if one and one.get("part")}
     for metric, part in sorted(chosen):
         if part == "test":
             told.append(
