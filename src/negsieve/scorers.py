@@ -79,13 +79,13 @@ class Dot:
         self._side = (_unit(query) if cosine else query) / temperature if (cosine or temperature != 1.0) else query
 
     def vectors(self, item: Tensor) -> Tensor:
-        return self.table[item]
+        return gather(self.table, item)
 
     def layers(self, item: Tensor) -> Tensor:
-        return torch.stack([layer[item] for layer in self.stack], dim=-2)
+        return torch.stack([gather(layer, item) for layer in self.stack], dim=-2)
 
     def score(self, item: Tensor) -> Tensor:
-        vector = self.table[item]  # [B|1, M, D]
+        vector = gather(self.table, item)  # [B|1, M, D]
         if len(item) == len(self.query):
             return self.score_vectors(vector)
         return self._side @ (_unit(vector[0]) if self.cosine else vector[0]).T
@@ -130,7 +130,7 @@ class Towers:
 
     def __call__(self, batch: Batch) -> Dot:
         return Dot(
-            self.user[batch.user],
+            gather(self.user, batch.user),
             self.item,
             stack=self.stack,
             cosine=self.cosine,
@@ -139,6 +139,11 @@ class Towers:
 
 
 Encoder = Callable[[Batch], Scorer]
+
+
+def gather(table: Tensor, place: Tensor) -> Tensor:
+    """``table[place]``, ``[I, D]`` and ``Long[...]`` -> ``[..., D]``; its backward costs half of indexing's."""
+    return table.index_select(0, place.reshape(-1)).view(*place.shape, table.shape[1])
 
 
 def _unit(vector: Tensor) -> Tensor:

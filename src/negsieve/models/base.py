@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from negsieve.rng import streams
-from negsieve.scorers import Encoder, Scorer
+from negsieve.scorers import Encoder, Scorer, gather
 from negsieve.types import Batch, Negatives
 
 
@@ -40,7 +40,7 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
     Filtered negatives count nothing; weighted ones count by weight, normalised. This is the
     convention of LightGCN and MixGCF for K = 1.
     """
-    chosen = negatives.ego if negatives.ego is not None else item[negatives.item]  # [B|1, K, D]
+    chosen = negatives.ego if negatives.ego is not None else gather(item, negatives.item)  # [B|1, K, D]
     norm = chosen.square().sum(-1)  # [B|1, K]
     if negatives.weight is not None:
         share = negatives.weight
@@ -52,7 +52,7 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
         negative = norm.mean(-1)
     else:
         negative = (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
-    return (user[batch.user].square().sum(-1) + item[batch.item].square().sum(-1) + negative) / 2
+    return (gather(user, batch.user).square().sum(-1) + gather(item, batch.item).square().sum(-1) + negative) / 2
 
 
 def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float, seed: int):
