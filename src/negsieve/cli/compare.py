@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from negsieve.cli import failure, options, screen, settings
 from negsieve.cli.train import read
-from negsieve.errors import ConfigError, UsageError
+from negsieve.errors import ConfigError, Interrupted, UsageError
 
 EXAMPLES = options.examples(
     ("the first look: the data that comes along, seven methods, three seeds", "negsieve compare"),
@@ -109,14 +112,43 @@ def compare(
 
 def _study(layers: dict[str, Any], chosen: dict[str, Any], *, jobs: int | None, quiet: bool, **more: Any) -> dict:
     from negsieve import api
-    from negsieve.cli import watch_study
+    from negsieve.cli import early, watch_study
     from negsieve.config import resolve
+    from negsieve.study.plan import cross, parse_method
 
     config = resolve(layers)
+    crossed = cross(chosen["models"], chosen["samplers"], chosen.get("losses", ("auto",)))
+    for method in [*crossed, *(parse_method(text) for text in chosen["methods"])]:
+        early.check_method(method.model, method.sampler, method.loss, trusted=True)
     jobs = jobs if jobs is not None else usable_jobs(config.train.device)
     dataset = read(layers, quiet=quiet)
-    with watch_study.told(metric=config.train.metric, part=config.train.select_on, quiet=quiet) as watch:
+    told = watch_study.told(metric=config.train.metric, part=config.train.select_on, quiet=quiet)
+    with _stopping(), told as watch:
         return api.compare(dataset, settings=layers, jobs=jobs, watch=watch, **chosen, **more)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Ctrl-C or SIGTERM stops the runs after their step, saved, and says how to go on.
+
+    Ctrl-C reaches the processes of the runs by itself; SIGTERM is passed on to them.
+    """
+
+    def stop(number: int, frame) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise Interrupted("", signal_number=number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as stopped:
+        number = getattr(stopped, "exit_code", 128 + signal.SIGINT) - 128
+        raise Interrupted(
+            "stopped; finished runs and checkpoints are saved. Go on with the same command", signal_number=number
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def usable_jobs(device: str) -> int:

@@ -24,7 +24,7 @@ def explain(problem: BaseException) -> int:
     if os.environ.get("NEGSIEVE_DEBUG") == "1":
         traceback.print_exception(problem)
     if isinstance(problem, Interrupted):
-        say("stopped", str(problem).removeprefix("stopped "), style="yellow")
+        say(str(problem), "", style="yellow")
         return problem.exit_code
     if isinstance(problem, NegsieveError):
         say("error:", str(problem))
@@ -61,9 +61,9 @@ def say(head: str, text: str, *, style: str = "bold red") -> None:
     screen.console(stderr=True).print(line, soft_wrap=True)
 
 
-def note(text: str) -> None:
-    """A dimmed remark on stderr."""
-    screen.console(stderr=True).print(screen.plain(text, "dim", keep="\n"), soft_wrap=True)
+def note(text: str, *, wrap: bool = False) -> None:
+    """A dimmed remark on stderr; one that holds a path or a command is not broken, so that it can be copied."""
+    screen.console(stderr=True).print(screen.plain(text, "dim", keep="\n"), soft_wrap=not wrap)
 
 
 def _usage(problem) -> int:

@@ -162,6 +162,8 @@ def _deliver(
     """Into a file, a pipe, a JSON object or a readable table."""
     from negsieve import tables
 
+    if out is None and json and format is not None:
+        raise UsageError("--json and --format both want stdout: leave out one, or name a file with --out")
     if out is not None:
         path = tables.write_table(table, out, format=format)
         told = about | {"out": str(path), "rows": table.num_rows}

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = typer.main.get_command(make_app())
         code = command.main(args=arguments, prog_name="negsieve", standalone_mode=False)
         sys.stdout.flush()
+        if code == failure.INTERRUPTED:
+            failure.say("interrupted", "", style="yellow")
         return code if isinstance(code, int) else 0
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):

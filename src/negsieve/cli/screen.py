@@ -66,12 +66,17 @@ def write_raw(text: str) -> None:
         binary.flush()
 
 
-def table(*columns: str, right: int = 1) -> Table:
-    """A table without lines but one below its head; columns from number ``right`` on are right-aligned."""
+def table(*columns: str, right: int = 1, fold: int | None = None) -> Table:
+    """A table without lines but one below its head.
+
+    right  columns from this number on are right-aligned and never broken
+    fold   columns before this number may be broken over lines; those before ``right`` by default
+    """
+    fold = right if fold is None else fold
     made = Table(box=RULE, pad_edge=False, padding=(0, 1), header_style="bold", border_style="dim", show_edge=False)
     for place, name in enumerate(columns):
         if place < right:
-            made.add_column(name, overflow="fold")
+            made.add_column(name, overflow="fold", no_wrap=place >= fold)
         else:
             made.add_column(name, justify="right", no_wrap=True)
     return made

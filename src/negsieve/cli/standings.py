@@ -38,7 +38,8 @@ def show(found: dict[str, Any]) -> None:
     if missing:
         out.print()
     gone = [{"method": method, "seed": one["seed"], "why": one["why"]} for method, one in missing]
-    out.print(screen.plain(" ".join(verdict(study, rows, gone))))
+    for sentence in verdict(study, rows, gone):
+        out.print(screen.plain(sentence))
     out.print()
     out.print(screen.facts([("study", found["study"]), ("report", found["report"])]))
     out.print()
@@ -47,8 +48,10 @@ def show(found: dict[str, Any]) -> None:
 def _table(out: Console, rows: list[dict], primary: str, baseline: str) -> Table:
     wide = out.width >= 100
     metrics = list(dict.fromkeys((_FIRST, primary) if _has(rows, _FIRST) else (primary,)))
-    made = screen.table("method", "seeds", *metrics, "difference", "false neg.", "time")
     trained = [row for row in rows if not row["reference"]]
+    counted = len({len(row["seeds"]) for row in trained}) > 1
+    places = ["method", *metrics, "difference"]
+    made = screen.table(*places, *(["seeds"] if counted else []), "false", "time", right=len(places), fold=1)
     top = {name: max((row["mean"].get(name) or 0.0 for row in trained), default=0.0) for name in metrics}
     for row in sorted(rows, key=lambda one: -(one["mean"].get(primary) or -1.0)):
         style = "dim" if row["reference"] else "red" if not row["seeds"] else ""
@@ -56,8 +59,11 @@ def _table(out: Console, rows: list[dict], primary: str, baseline: str) -> Table
         if row["missing"]:
             told.append(f"  {len(row['missing'])} missing", "red")
         cells = [_value(row, name, best=top[name], wide=wide) for name in metrics]
-        seeds = "" if row["reference"] else str(len(row["seeds"]))
-        made.add_row(told, seeds, *cells, _difference(row, baseline, wide), *_costs(row), style=style)
+        cells.append(_difference(row, baseline, wide))
+        costs = list(_costs(row))
+        if counted:
+            costs.insert(0, "" if row["reference"] else str(len(row["seeds"])))
+        made.add_row(told, *cells, *costs, style=style)
     return made
 
 
@@ -68,7 +74,7 @@ def _has(rows: list[dict], metric: str) -> bool:
 def _name(row: dict, rows: list[dict]) -> str:
     """A method without its loss, where that still tells it from the others."""
     if row["reference"]:
-        return f"{row['method']} (reference)"
+        return row["method"]
     twins = [one for one in rows if (one["model"], one["sampler"]) == (row["model"], row["sampler"])]
     return row["method"] if len(twins) > 1 else f"{row['model']}/{row['sampler']}"
 
@@ -79,8 +85,6 @@ def _value(row: dict, metric: str, *, best: float, wide: bool) -> Text:
     told = Text(_lean(words.number(value), wide), style="bold" if strong else "")
     if sd is not None:
         told.append(f" ±{_lean(words.number(sd), wide)}", "dim not bold")
-    elif not row["reference"]:
-        told.append(" " * (len(_lean(" ±0.0000", wide))))
     return told
 
 
@@ -94,27 +98,27 @@ def _difference(row: dict, baseline: str, wide: bool) -> Text:
     if row["method"] == baseline:
         return Text("baseline", style="dim")
     if gap is None:
-        return Text("")
+        return Text("untrained" if row["reference"] else "")
     p = gap["p_adjusted"]
     stars = next((stars for level, stars in _LEVELS if p is not None and p < level), "")
     style = "" if not stars else "green" if gap["mean"] > 0 else "red"
-    return Text(f"{_lean(words.signed(gap['mean']), wide)} {stars:3}", style=style)
+    return Text(f"{_lean(words.signed(gap['mean']), wide)} {stars}", style=style)
 
 
 def _costs(row: dict) -> tuple[str, str]:
     rate, took = row["false_negative_rate"], row["seconds"]
     return (
         words.share(rate["mean"]) if rate else "",
-        words.duration(took["mean"]) if took else "",
+        f"{took['mean']:,.0f} s" if took else "",
     )
 
 
 def _legend(out: Console, study: dict, found: dict) -> None:
     told = (
-        f"Means over seeds on {found['part']} ± standard deviation; time is that of one run. Difference: "
+        f"Means over {words.plural(len(study['seeds']), 'seed')} on {found['part']} ± standard deviation. Difference: "
         f"{found['primary']} against {found['baseline']}, {study['test']}, {study['correction']}-corrected: "
-        "* p < 0.05, ** p < 0.01, *** p < 0.001. False neg.: share of the drawn negatives that the user took in "
-        "the held-out part."
+        "* p < 0.05, ** p < 0.01, *** p < 0.001. False: share of the drawn negatives that the user took in the "
+        "held-out part. Time: of one run."
     )
     out.print(screen.plain(told, "dim"))
     out.print()

@@ -92,12 +92,14 @@ def train(
 
 def _trained(layers: dict[str, Any], sampler: str | None, out: Path | None, quiet: bool) -> dict[str, Any]:
     from negsieve import api
-    from negsieve.cli import watch_run
+    from negsieve.cli import early, watch_run
     from negsieve.config import resolve
 
     config = resolve(layers)
+    early.check(config, typed=sampler)
     dataset = read(layers, quiet=quiet)
-    with watch_run.told(metric=config.train.metric, part=config.train.select_on, quiet=quiet) as watch:
+    best = watch_run.Best(config.train.metric, config.train.select_on)
+    with watch_run.told(best, quiet=quiet) as watch:
         return api.train(dataset, sampler=sampler, settings=layers, out=out, watch=watch)
 
 
@@ -107,8 +109,10 @@ def _resumed(run: Path, sampler: str | None, quiet: bool) -> dict[str, Any]:
     from negsieve.config import resolve
     from negsieve.store.run import Run
 
-    config = resolve(Run.open(run).config()).train
-    with watch_run.told(metric=config.metric, part=config.select_on, quiet=quiet) as watch:
+    found = Run.open(run)
+    config = resolve(found.config()).train
+    best = watch_run.Best(config.metric, config.select_on, found.metrics())
+    with watch_run.told(best, quiet=quiet) as watch:
         return api.resume(run, sampler=sampler, watch=watch)
 
 
@@ -124,7 +128,7 @@ def read(layers: dict[str, Any], *, quiet: bool):
         from negsieve.data.summary import summary
 
         for line in data_lines(summary(dataset)):
-            failure.note(line)
+            failure.note(line, wrap=True)
     return dataset
 
 

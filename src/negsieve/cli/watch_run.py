@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -18,41 +18,45 @@ from negsieve.report import words
 _EVERY = 0.1  # seconds between updates of the bar: a step may take a millisecond
 
 
-class TimeLeft(ProgressColumn):
-    """What is left at the present speed; early stopping may end it sooner."""
+class Count(ProgressColumn):
+    """How far a task is, and for a timed one what is left at the present speed; early stopping may end it sooner."""
 
     def render(self, task: Task) -> Text:
+        told = Text(task.fields["count"], style="dim")
         left = task.time_remaining
-        if task.finished or left is None or task.fields.get("untimed"):
-            return Text("")
-        return Text(f"at most {words.duration(max(left, 10.0))} left", style="dim")
+        if task.fields.get("timed") and not task.finished and left is not None:
+            told.append(f"   at most {words.duration(max(left, 10.0))} left")
+        return told
 
 
 @contextmanager
-def told(*, metric: str, part: str, quiet: bool) -> Iterator[RunBars | RunLines | None]:
-    """Whom to tell of a run: live bars on a terminal, lines where stderr is none, nobody when quiet.
-
-    metric, part  what the best epoch is chosen by, and on which part
-    """
+def told(best: Best, *, quiet: bool) -> Iterator[RunBars | RunLines | None]:
+    """Whom to tell of a run: live bars on a terminal, lines where stderr is none, nobody when quiet."""
     console = screen.console(stderr=True)
     if quiet:
         yield None
     elif not console.is_terminal:
-        yield RunLines(console, metric, part)
+        yield RunLines(console, best)
     else:
-        bars = RunBars(console, metric, part)
+        bars = RunBars(console, best)
         with Live(bars.group, console=console, transient=True, refresh_per_second=8, redirect_stdout=False):
             console.show_cursor(True)  # a second Ctrl-C ends the process at once and must not leave it hidden
             yield bars
 
 
 class Best:
-    """The best validation so far, as the trainer sees it: higher is better, the first of equals stays."""
+    """The best validation so far, as the trainer sees it: higher is better, the first of equals stays.
 
-    def __init__(self, metric: str, part: str) -> None:
+    metric, part  what the best epoch is chosen by, and on which part
+    past          the epochs of a run that goes on
+    """
+
+    def __init__(self, metric: str, part: str, past: Sequence[dict[str, Any]] = ()) -> None:
         self.metric, self.part = metric, part
         self.value: float | None = None
         self.epoch: int | None = None
+        for record in past:
+            self.see(record)
 
     def see(self, record: dict[str, Any]) -> float | None:
         """This epoch's value, or None where it was not validated."""
@@ -66,34 +70,35 @@ class Best:
         value = self.see(record)
         told = [f"loss {words.number(record.get('loss'))}"]
         if record.get("false_negative_rate") is not None:
-            told.append(f"false negatives {words.share(record['false_negative_rate'])}")
+            told.append(f"false neg. {words.share(record['false_negative_rate'])}")
         if value is not None:
             told.append(f"{self.part} {self.metric} {words.number(value)}")
         if self.value is not None:
-            told.append("the best so far" if self.epoch == record["epoch"] else f"best {words.number(self.value)}")
+            told.append("best yet" if self.epoch == record["epoch"] else f"best {words.number(self.value)}")
         return told
 
 
 class RunBars:
     """Two bars (epochs, the steps of this one) over a line with the last epoch's figures."""
 
-    def __init__(self, console: Console, metric: str, part: str) -> None:
+    def __init__(self, console: Console, best: Best) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28, complete_style="cyan", finished_style="cyan"),
-            TextColumn("{task.fields[count]}", style="dim"),
-            TimeLeft(),
+            Count(),
             console=console,
         )
         self._line = screen.plain("", "dim")
         self.group = Group(self._progress, self._line)
-        self._best = Best(metric, part)
+        self._best = best
         self._last = 0.0
 
     def begin(self, run: str, *, epochs: int, steps: int, epoch: int) -> None:
         self._epochs, self._steps = epochs, steps
-        self._whole = self._progress.add_task("epochs ", total=epochs, completed=epoch, count=f"{epoch}/{epochs}")
-        self._inner = self._progress.add_task(f"epoch {epoch}", total=steps, count=f"0/{steps} steps", untimed=True)
+        self._whole = self._progress.add_task(
+            "epochs ", total=epochs, completed=epoch, count=f"{epoch}/{epochs}", timed=True
+        )
+        self._inner = self._progress.add_task(f"epoch {epoch}", total=steps, count=f"0/{steps} steps")
 
     def step(self, epoch: int, step: int) -> None:
         now = monotonic()
@@ -109,7 +114,7 @@ class RunBars:
     def epoch(self, record: dict[str, Any]) -> None:
         done = record["epoch"] + 1
         self._progress.update(self._whole, completed=done, count=f"{done}/{self._epochs}")
-        self._line.plain = "  ·  ".join([f"epoch {record['epoch']}", *self._best.words(record)])
+        self._line.plain = "  ".join([f"epoch {record['epoch']}", *self._best.words(record)])
 
     def end(self, result: dict[str, Any]) -> None:
         pass
@@ -118,8 +123,8 @@ class RunBars:
 class RunLines:
     """A plain line for every epoch that was validated, and for the last."""
 
-    def __init__(self, console: Console, metric: str, part: str) -> None:
-        self._console, self._best = console, Best(metric, part)
+    def __init__(self, console: Console, best: Best) -> None:
+        self._console, self._best = console, best
         self._epochs = 0
 
     def begin(self, run: str, *, epochs: int, steps: int, epoch: int) -> None:

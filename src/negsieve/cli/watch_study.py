@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
 from negsieve.cli import screen
-from negsieve.cli.watch_run import TimeLeft
+from negsieve.cli.watch_run import Count
 from negsieve.report import words
 
 
@@ -46,15 +46,14 @@ class StudyBars:
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=14 if console.width < 100 else 24, complete_style="cyan", finished_style="cyan"),
-            TextColumn("{task.fields[count]}", style="dim", markup=False),
-            TimeLeft(),
+            Count(),
             console=console,
         )
 
     def begin(self, *, runs: int, done: int) -> None:
         self._runs, self._done = runs, done
         name = f"{'all runs':{self._width}}"
-        self._all = self.progress.add_task(name, total=runs, completed=done, count=f"{done}/{runs} runs")
+        self._all = self.progress.add_task(name, total=runs, completed=done, count=f"{done}/{runs} runs", timed=True)
 
     def event(self, label: str, kind: str, facts: dict[str, Any]) -> None:
         with self._lock:
@@ -68,9 +67,7 @@ class StudyBars:
 
     def _start(self, label: str, facts: dict[str, Any]) -> None:
         shown = f"{screen.shortened(screen.escaped(label), self._width):{self._width}}"
-        task = self.progress.add_task(
-            shown, total=facts["epochs"], completed=facts["epoch"], count="starting", untimed=True
-        )
+        task = self.progress.add_task(shown, total=facts["epochs"], completed=facts["epoch"], count="starting")
         self._tasks[label], self._shares[label] = task, facts["epoch"] / facts["epochs"]
 
     def _advance(self, label: str, facts: dict[str, Any]) -> None:
