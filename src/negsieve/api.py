@@ -148,6 +148,7 @@ def compare(
     samplers: Sequence[str] = ("uniform", "popularity", "dns", "dns_mn", "pdns"),
     losses: Sequence[str] = ("auto",),
     methods: Sequence[str] = (),
+    own: Sequence[str] = (),
     seeds: int | Sequence[int] = 3,
     baseline: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -159,6 +160,8 @@ def compare(
 ) -> dict[str, Any]:
     """Trains every model x sampler x loss, and the extra ``methods`` (``model/sampler[/loss]``), over seeds.
 
+    own       settings of some methods: ``name:train.key=value,...`` for the methods whose model,
+              sampler or loss has that name, for example ``"pdns:train.l2=0.003"``
     seeds     how many (from ``train.seed`` on), or which
     baseline  the method that others are tested against; uniform on the first model by default
     out       the study's folder; the same call on the same folder goes on with what is missing
@@ -172,7 +175,7 @@ def compare(
     chosen = cross(models, samplers, losses) + [parse_method(text) for text in methods]
     count = range(config.train.seed, config.train.seed + seeds) if isinstance(seeds, int) else seeds
     name = check_name(name or dataset.name, kind="study")
-    plan = make_plan(name, config, methods=chosen, seeds=tuple(count), baseline=baseline)
+    plan = make_plan(name, config, methods=chosen, seeds=tuple(count), baseline=baseline, own=own)
     root = Path(out) if out is not None else Path("studies") / name
     trusted = trusted if trusted is not None else [*samplers, *(one.sampler for one in chosen)]
     return run_study(plan, dataset, root=root, jobs=jobs, trusted=trusted, watch=watch)

@@ -16,6 +16,9 @@ from torch import Tensor
 from negsieve.types import Batch
 
 
+_IN_CACHE = 1 << 20  # floats that a gather may fill before its result is better used piece by piece
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Rates items for the B rows of one batch."""
@@ -85,22 +88,27 @@ class Dot:
         return torch.stack([gather(layer, item) for layer in self.stack], dim=-2)
 
     def score(self, item: Tensor) -> Tensor:
-        vector = gather(self.table, item)  # [B|1, M, D]
-        if len(item) == len(self.query):
-            return self.score_vectors(vector)
-        return self._side @ (_unit(vector[0]) if self.cosine else vector[0]).T
+        if len(item) != len(self.query):
+            return self._side @ self._other(gather(self.table, item[0])).T
+        step = max(1, _IN_CACHE // max(1, item.shape[1] * self.table.shape[1]))
+        if torch.is_grad_enabled() or step >= len(item) or item.device.type != "cpu":
+            return self.score_vectors(gather(self.table, item))
+        # candidates that only select: vectors that leave the cache would cost several times their arithmetic
+        blocks = zip(item.split(step), self._side.split(step), strict=True)
+        return torch.cat([_rate(side, self._other(gather(self.table, rows))) for rows, side in blocks])
 
     def score_vectors(self, vector: Tensor) -> Tensor:
-        if self.cosine:
-            vector = _unit(vector)
-        return torch.einsum("bd,bmd->bm", self._side, vector)
+        return _rate(self._side, self._other(vector))
+
+    def _other(self, vector: Tensor) -> Tensor:
+        return _unit(vector) if self.cosine else vector
 
     def rows(self, place: Tensor) -> Dot:
         return Dot(self.query[place], self.table, stack=self.stack, cosine=self.cosine, temperature=self.temperature)
 
     def all(self) -> Tensor:
         """Every item's score, ``Float[B, I]``: what full ranking reads."""
-        return self._side @ (_unit(self.table) if self.cosine else self.table).T
+        return self._side @ self._other(self.table).T
 
 
 class Function:
@@ -144,6 +152,10 @@ Encoder = Callable[[Batch], Scorer]
 def gather(table: Tensor, place: Tensor) -> Tensor:
     """``table[place]``, ``[I, D]`` and ``Long[...]`` -> ``[..., D]``; its backward costs half of indexing's."""
     return table.index_select(0, place.reshape(-1)).view(*place.shape, table.shape[1])
+
+
+def _rate(query: Tensor, vector: Tensor) -> Tensor:
+    return torch.einsum("bd,bmd->bm", query, vector)  # [B, M]
 
 
 def _unit(vector: Tensor) -> Tensor:

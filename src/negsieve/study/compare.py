@@ -61,7 +61,7 @@ def _identity(plan: Plan, dataset: Dataset) -> dict[str, Any]:
     for key in ("name", "model", "sampler", "loss"):
         config.pop(key)
     config["train"].pop("seed")
-    return {"config": config, "data_hash": dataset.hash}
+    return {"config": config, "data_hash": dataset.hash} | ({"own": list(plan.own)} if plan.own else {})
 
 
 def _claim(root: Path, plan: Plan, dataset: Dataset) -> None:
@@ -99,7 +99,7 @@ def _describe(root: Path, plan: Plan, dataset: Dataset) -> None:
             "lr": train.lr,
             "l2": train.l2,
             "optimiser": train.optimiser,
-            "tuning": "none: every method has the same settings",
+            "settings of their own": "; ".join(plan.own) or "none: every method has the same settings",
         },
         "identity": _identity(plan, dataset),
     }

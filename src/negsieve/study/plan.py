@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from negsieve import spec
-from negsieve.config import RunConfig
+from negsieve.config import RunConfig, from_assignments, resolve
 from negsieve.errors import UsageError, nearest
 from negsieve.training.build import make_loss
 
@@ -36,9 +36,20 @@ class Method:
         return f"{plain}-{digest}"
 
 
+    @property
+    def names(self) -> set[str]:
+        """The plain names of its model, sampler and loss, which settings of its own may refer to."""
+        return {spec.parse(part).name for part in (self.model, self.sampler, self.loss)}
+
+
 @dataclass(frozen=True)
 class Plan:
-    """All that decides a study. ``config`` is what the runs share."""
+    """All that decides a study. ``config`` is what the runs share, ``own`` what some methods change.
+
+    own  ``name:key=value,...`` texts: settings for the methods whose model, sampler or loss has that
+         name. A method whose scores have another scale (PDNS, a cosine) needs its own lr and l2 to be
+         compared fairly.
+    """
 
     name: str
     config: RunConfig
@@ -46,15 +57,17 @@ class Plan:
     seeds: tuple[int, ...]
     baseline: Method
     primary: str
+    own: tuple[str, ...] = ()
 
     def runs(self) -> list[tuple[Method, int]]:
         """Every run, seeds outermost: an early look compares all methods at the same seeds."""
         return [(method, seed) for seed in self.seeds for method in self.methods]
 
     def config_of(self, method: Method, seed: int) -> RunConfig:
-        train = self.config.train.model_copy(update={"seed": seed})
-        parts = {"model": method.model, "sampler": method.sampler, "loss": method.loss, "train": train}
-        return self.config.model_copy(update=parts | {"name": f"{method.name} seed {seed}"})
+        parts = {"model": method.model, "sampler": method.sampler, "loss": method.loss}
+        layers = [layer for name, layer in map(parse_own, self.own) if name in method.names]
+        fixed = parts | {"name": f"{method.name} seed {seed}", "train": {"seed": seed}}
+        return resolve(self.config.plain(), *layers, fixed)
 
     def path_of(self, root: Path, method: Method, seed: int) -> Path:
         return root / "runs" / f"{method.slug}-s{seed}"
@@ -74,6 +87,15 @@ def parse_method(text: str) -> Method:
             f"method {text!r}: wanted model/sampler or model/sampler/loss, such as mf/dns:candidates=16/bpr"
         )
     return make_method(*parts)
+
+
+def parse_own(text: str) -> tuple[str, dict[str, Any]]:
+    """``pdns:train.l2=0.003,train.lr=0.03`` -> the name, and the layer of settings."""
+    name, colon, rest = text.partition(":")
+    layer = from_assignments(rest.split(",")) if rest else {}
+    if not colon or not layer or set(layer) != {"train"}:
+        raise UsageError(f"settings of its own {text!r}: wanted NAME:train.key=value,..., such as pdns:train.l2=0.003")
+    return spec.parse(name).name, layer
 
 
 def cross(models: Sequence[str], samplers: Sequence[str], losses: Sequence[str] = ("auto",)) -> list[Method]:
@@ -107,14 +129,22 @@ def make_plan(
     methods: Sequence[Method],
     seeds: Sequence[int],
     baseline: str | None,
+    own: Sequence[str] = (),
 ) -> Plan:
-    """A plan, checked: at least one method and seed, no seed twice."""
+    """A plan, checked: at least one method and seed, no seed twice, own settings that fit a method."""
     if not methods or not seeds:
         raise UsageError("a comparison needs at least one method and one seed")
     if len(set(seeds)) != len(seeds):
         raise UsageError(f"seeds {list(seeds)} repeat")
     methods = tuple(dict.fromkeys(methods))
-    return Plan(name, config, methods, tuple(seeds), pick_baseline(methods, baseline), config.train.metric)
+    known = set().union(*(method.names for method in methods))
+    for text in own:
+        if parse_own(text)[0] not in known:
+            raise UsageError(f"settings of its own {text!r}: no method has that name; there are {sorted(known)}")
+    plan = Plan(name, config, methods, tuple(seeds), pick_baseline(methods, baseline), config.train.metric, tuple(own))
+    for method in methods:
+        plan.config_of(method, seeds[0])
+    return plan
 
 
 @dataclass

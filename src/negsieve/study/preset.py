@@ -13,7 +13,8 @@ def first_look() -> dict[str, Any]:
     return {
         "models": ("mf",),
         "samplers": ("uniform", "popularity", "dns", "dns_mn", "pdns"),
-        "methods": ("lightgcn/uniform", "lightgcn/dns_mn"),
+        "methods": ("lightgcn:layers=2/uniform", "lightgcn:layers=2/dns_mn"),
+        "own": ("lightgcn:train.batch_size=8192,train.lr=0.02,train.l2=0.003", "pdns:train.lr=0.03,train.l2=0.003"),
         "seeds": 3,
-        "settings": {"train": {"epochs": 40, "lr": 0.005, "patience": 5}},
+        "settings": {"train": {"epochs": 8, "batch_size": 4096, "lr": 0.01, "l2": 0.03}},
     }
