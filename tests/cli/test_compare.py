@@ -90,8 +90,8 @@ def test_alone_it_runs_the_preset_on_the_shipped_data(call, asked, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert call("compare").code == 70
     preset = first_look()
-    assert {name: asked[name] for name in ("models", "samplers", "methods", "seeds")} == {
-        name: preset[name] for name in ("models", "samplers", "methods", "seeds")
+    assert {name: asked[name] for name in ("models", "samplers", "methods", "own", "seeds")} == {
+        name: preset[name] for name in ("models", "samplers", "methods", "own", "seeds")
     }
     config = resolve(asked["settings"])
     assert config == resolve(preset["settings"])
@@ -103,6 +103,7 @@ def test_options_beat_the_preset_and_other_data_do_not_get_its_settings(call, as
     call("compare", "--epochs", "7")
     assert resolve(asked["settings"]).train.epochs == 7
     call("compare", log, "--lr", "0.125")
+    assert asked["own"] == ()
     assert asked["settings"]["train"] == resolve({"train": {"lr": 0.125}}).plain()["train"]
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump({"train": {"batch_size": 17}}))
@@ -113,6 +114,8 @@ def test_options_beat_the_preset_and_other_data_do_not_get_its_settings(call, as
 def test_what_is_crossed_and_what_is_single(call, asked, log):
     call("compare", log, "--method", "lightgcn/dns")
     assert (asked["models"], asked["samplers"], asked["methods"]) == ((), (), ("lightgcn/dns",))
+    call("compare", log, "--method", "mf/dns", "--own", "dns:train.lr=0.5")
+    assert asked["own"] == ("dns:train.lr=0.5",)
     call("compare", log, "--model", "lightgcn", "--loss", "bce", "--loss", "bpr", "--seeds", "5,6", "--baseline", "dns")
     assert asked["models"] == ("lightgcn",) and asked["losses"] == ("bce", "bpr")
     assert asked["samplers"] == first_look()["samplers"]

@@ -42,6 +42,11 @@ def test_alone_it_says_what_it_is_and_where_to_begin(call):
         assert f"\n  {name} " in said.out
 
 
+def test_a_group_alone_shows_its_help(call):
+    said = call("data")
+    assert "summary" in said.out and "error" not in said.err
+
+
 def test_version(call):
     assert call("--version").out == f"negsieve {negsieve.__version__}\n"
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -33,36 +33,10 @@ def compare(
     models: options.Models = None,
     samplers: options.Samplers = None,
     losses: options.Losses = None,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            help="One more method, as MODEL/SAMPLER or MODEL/SAMPLER/LOSS; repeatable",
-            metavar="METHOD",
-            rich_help_panel=options.METHOD,
-            show_default=False,
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds",
-            help="How many seeds (3), or which: 7,8,9",
-            metavar="N",
-            rich_help_panel=options.METHOD,
-            show_default=False,
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline",
-            help="The method that the others are tested against (uniform on the first model)",
-            metavar="METHOD",
-            rich_help_panel=options.METHOD,
-            show_default=False,
-        ),
-    ] = None,
+    methods: options.Methods = None,
+    seeds: options.Seeds = None,
+    baseline: options.Baseline = None,
+    own: options.Own = None,
     epochs: options.Epochs = None,
     lr: options.Lr = None,
     l2: options.L2 = None,
@@ -81,12 +55,13 @@ def compare(
 ) -> None:
     """Train methods over several seeds and test their differences.
 
-    Without a method it takes a first look with five samplers on MF and two on LightGCN. Finished runs are never
-    done twice: the same command goes on where it stopped.
+    Without a method it takes a first look with five samplers on MF and two on LightGCN.
+
+    Finished runs are never done twice: the same command goes on where it stopped.
     """
     quiet = quiet or json
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():
-        chosen = _methods(models, samplers, losses, methods)
+        chosen = _methods(models, samplers, losses, methods, own, alone=data is None and config is None)
         layers = settings.layered(
             config=config,
             assignments=_shared_only(set_),
@@ -166,17 +141,19 @@ def _preset() -> dict[str, Any]:
     return first_look()
 
 
-def _methods(models, samplers, losses, methods) -> dict[str, Any]:
-    """The methods asked for; the preset's where none is."""
+def _methods(models, samplers, losses, methods, own, *, alone: bool) -> dict[str, Any]:
+    """The methods asked for; the preset's where none is, with settings of their own on its own data."""
     preset = _preset()
     if not (models or samplers or losses or methods):
-        return {name: preset[name] for name in ("models", "samplers", "methods")}
+        found = {name: preset[name] for name in ("models", "samplers", "methods")}
+        return found | {"own": (*(preset["own"] if alone else ()), *(own or ()))}
     crossed = bool(models or samplers or losses)
     return {
         "models": tuple(models or ("mf",)) if crossed else (),
         "samplers": tuple(samplers or preset["samplers"]) if crossed else (),
         "losses": tuple(losses or ("auto",)),
         "methods": tuple(methods or ()),
+        "own": tuple(own or ()),
     }
 
 

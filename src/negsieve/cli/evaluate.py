@@ -6,8 +6,6 @@ import contextlib
 import sys
 from typing import Annotated, Any
 
-import typer
-
 from negsieve.cli import complete, options, screen
 
 EXAMPLES = options.examples(
@@ -24,24 +22,24 @@ EXAMPLES = options.examples(
 def evaluate(
     run: options.RunPath,
     part: Annotated[
-        str, typer.Option("--part", help="test or valid", metavar="PART", autocompletion=complete.parts)
+        str, options.option("--part", help="test (the default) or valid", metavar="PART", completion=complete.parts)
     ] = "test",
     metrics: Annotated[
         str | None,
-        typer.Option("--metrics", help="Such as recall@10,ndcg@10,auc. See: negsieve list metrics", metavar="A,B,..."),
+        options.option("--metrics", help="Such as recall@10,ndcg@10,auc. See: negsieve list metrics", metavar="A,B"),
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(
+        options.option(
             "--protocol",
             help="full ranks all items; sampled ranks each held-out item among a few drawn ones",
             metavar="PROTOCOL",
-            autocompletion=complete.protocols,
+            completion=complete.protocols,
         ),
     ] = None,
     negatives: Annotated[
         int | None,
-        typer.Option("--negatives", help="How many are drawn by --protocol sampled (99)", metavar="N", min=1),
+        options.option("--negatives", help="How many are drawn by --protocol sampled (99)", metavar="N", min=1),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -69,6 +69,8 @@ def note(text: str, *, wrap: bool = False) -> None:
 def _usage(problem) -> int:
     """An option, argument or command that the parser refused."""
     text = problem.format_message().rstrip()
+    if type(problem).__name__ == "NoArgsIsHelpError":  # its help page is on stdout already
+        return USAGE
     context = getattr(problem, "ctx", None)
     if getattr(problem, "possibilities", None):
         text = f"{problem.message.rstrip('.')}.{nearest(problem.option_name, problem.possibilities)}"

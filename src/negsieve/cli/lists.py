@@ -34,18 +34,18 @@ EXPORT_EXAMPLES = options.examples(
     ("as NumPy arrays", "negsieve export runs/first vectors --format npy"),
 )
 
-K = Annotated[int, typer.Option("--k", "-k", help="How many items a list", metavar="K", min=1)]
+K = Annotated[int, options.option("--k", "-k", help="How many items a list (20)", metavar="K", min=1)]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Write all into this .csv, .parquet or .jsonl file", metavar="FILE"),
+    options.option("--out", "-o", help="Write all into this .csv, .parquet or .jsonl file", metavar="FILE"),
 ]
 TableFormat = Annotated[
     str | None,
-    typer.Option(
+    options.option(
         "--format",
         help="csv, parquet or jsonl, whatever the ending says; csv and jsonl go to stdout without --out",
         metavar="FORMAT",
-        autocompletion=complete.table_formats,
+        completion=complete.table_formats,
     ),
 ]
 
@@ -53,22 +53,24 @@ TableFormat = Annotated[
 def recommend(
     run: options.RunPath,
     user: Annotated[
-        list[str] | None, typer.Option("--user", "-u", help="A user's id; repeatable", metavar="ID")
+        list[str] | None, options.option("--user", "-u", help="A user's id; repeatable", metavar="ID")
     ] = None,
     users_file: Annotated[
-        Path | None, typer.Option("--users-file", help="A text file of user ids, one a line", metavar="FILE")
+        Path | None,
+        options.option("--users-file", help="A text file of user ids, one a line", metavar="FILE"),
     ] = None,
     k: K = 20,
     out: Out = None,
     format: TableFormat = None,
     include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Items that the user has already may come up, too")
+        bool,
+        options.option("--include-seen", help="Items that the user has already may come up, too"),
     ] = False,
     json: options.Json = False,
 ) -> None:
     """Recommend items to users of a finished run.
 
-    Without --user and --users-file: to all users where the lists go to a file or a pipe, else to a few.
+    Without --user and --users-file: to all users into a file or as CSV, JSON; else to a few, to look at.
     """
     from negsieve import lists
     from negsieve.trained import open_trained
@@ -88,9 +90,9 @@ def recommend(
 def similar(
     run: options.RunPath,
     item: Annotated[
-        list[str] | None, typer.Option("--item", "-i", help="An item's id; repeatable", metavar="ID")
+        list[str] | None, options.option("--item", "-i", help="An item's id; repeatable", metavar="ID")
     ] = None,
-    all_items: Annotated[bool, typer.Option("--all", help="Every item of the run")] = False,
+    all_items: Annotated[bool, options.option("--all", help="Every item of the run")] = False,
     k: K = 20,
     out: Out = None,
     format: TableFormat = None,
@@ -113,7 +115,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="A new folder", metavar="OUT", show_default=False)],
     format: Annotated[
         str,
-        typer.Option("--format", help="parquet or npy", metavar="FORMAT", autocompletion=complete.vector_formats),
+        options.option("--format", help="parquet or npy", metavar="FORMAT", completion=complete.vector_formats),
     ] = "parquet",
     json: options.Json = False,
 ) -> None:

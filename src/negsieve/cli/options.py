@@ -9,18 +9,29 @@ import typer
 
 from negsieve.cli import complete
 
+# Typer before 0.28 joins the lines of a paragraph and shows paragraphs as lines; since then both stay as they are.
+_BREAK = "\n" if tuple(int(part) for part in typer.__version__.split(".")[:2]) >= (0, 28) else "\n\n"
 DATA, METHOD, TRAINING, OUTPUT = "Data", "Method", "Training", "Output and settings"
 
 
 def examples(*lines: tuple[str, str]) -> str:
     """The end of a help page: commands to copy, each under the words that say what it does."""
-    told = "\n".join(f"  [dim]# {words}[/dim]\n  {command}" for words, command in lines)
-    return f"[bold]Examples[/bold]\n{told}"
+    told = [piece for words, command in lines for piece in (f"[dim]# {words}[/dim]", command)]
+    return _BREAK.join(["[bold]Examples[/bold]", *told])
 
 
-def _option(*names: str, help: str, panel: str = OUTPUT, metavar: str | None = None, completion=None):
+def option(
+    *names: str, help: str, panel: str | None = None, metavar: str = "", completion=None, min: int | None = None
+):
+    """An option as all here are: its default told in its help, no metavar for a flag."""
     return typer.Option(
-        *names, help=help, rich_help_panel=panel, metavar=metavar, autocompletion=completion, show_default=False
+        *names,
+        help=help,
+        rich_help_panel=panel,
+        metavar=metavar,
+        autocompletion=completion,
+        show_default=False,
+        min=min,
     )
 
 
@@ -39,7 +50,7 @@ RunPath = Annotated[
 
 Columns = Annotated[
     str | None,
-    _option(
+    option(
         "--columns",
         help="Which column is which, where the names are unusual: user=who,item=what,rating=,timestamp=when. "
         "An empty name leaves a column out",
@@ -49,7 +60,7 @@ Columns = Annotated[
 ]
 DataFormat = Annotated[
     str | None,
-    _option(
+    option(
         "--format",
         help="csv, tsv, jsonl, parquet, inter (RecBole) or lightgcn, where the file's ending does not say",
         panel=DATA,
@@ -59,7 +70,7 @@ DataFormat = Annotated[
 ]
 Split = Annotated[
     str | None,
-    _option(
+    option(
         "--split",
         help="auto, given, ratio, loo, temporal or kfold. Auto: as the data say, else by time, else at random",
         panel=DATA,
@@ -68,44 +79,42 @@ Split = Annotated[
     ),
 ]
 
-Epochs = Annotated[int | None, _option("--epochs", help="At most so many epochs (100)", panel=TRAINING, metavar="N")]
-Lr = Annotated[float | None, _option("--lr", help="Learning rate (0.001)", panel=TRAINING, metavar="X")]
+Epochs = Annotated[int | None, option("--epochs", help="At most so many epochs (100)", panel=TRAINING, metavar="N")]
+Lr = Annotated[float | None, option("--lr", help="Learning rate (0.001)", panel=TRAINING, metavar="X")]
 L2 = Annotated[
-    float | None, _option("--l2", help="Penalty on the vectors that a batch used (0.0001)", panel=TRAINING, metavar="X")
+    float | None, option("--l2", help="Penalty on the vectors that a batch used (0.0001)", panel=TRAINING, metavar="X")
 ]
-BatchSize = Annotated[int | None, _option("--batch-size", help="Rows a step (2048)", panel=TRAINING, metavar="N")]
+BatchSize = Annotated[int | None, option("--batch-size", help="Rows a step (2048)", panel=TRAINING, metavar="N")]
 Seed = Annotated[
-    int | None, _option("--seed", help="Everything random follows from it (42)", panel=TRAINING, metavar="N")
+    int | None, option("--seed", help="Everything random follows from it (42)", panel=TRAINING, metavar="N")
 ]
 Device = Annotated[
     str | None,
-    _option("--device", help="auto, cpu or cuda[:n]", panel=TRAINING, metavar="DEVICE", completion=complete.devices),
+    option("--device", help="auto, cpu or cuda[:n]", panel=TRAINING, metavar="DEVICE", completion=complete.devices),
 ]
 Threads = Annotated[
-    int | None, _option("--threads", help="Processor threads; 0 lets torch decide", panel=TRAINING, metavar="N")
+    int | None, option("--threads", help="Processor threads; 0 lets torch decide", panel=TRAINING, metavar="N")
 ]
 
 Config = Annotated[
-    Path | None, _option("--config", help="A YAML file of settings, such as a run's config.yaml", metavar="FILE")
+    Path | None,
+    option("--config", panel=OUTPUT, help="A YAML file of settings, such as a run's config.yaml", metavar="FILE"),
 ]
 Set = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--set",
+        panel=OUTPUT,
         help="Any setting by its name, such as train.patience=5; repeatable, and stronger than all else",
         metavar="KEY=VALUE",
         completion=complete.settings,
     ),
 ]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object on stdout and nothing else there", rich_help_panel=OUTPUT),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr", rich_help_panel=OUTPUT)]
-
+Json = Annotated[bool, option("--json", help="Print one JSON object on stdout and nothing else there")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="No progress on stderr")]
 Model = Annotated[
     str | None,
-    _option(
+    option(
         "--model",
         help="mf or lightgcn, with parameters: lightgcn:layers=3,dim=64. See: negsieve list models",
         panel=METHOD,
@@ -115,7 +124,7 @@ Model = Annotated[
 ]
 Sampler = Annotated[
     str | None,
-    _option(
+    option(
         "--sampler",
         help="What draws the negatives: uniform, dns:candidates=16, package.module:function. "
         "See: negsieve list samplers",
@@ -126,7 +135,7 @@ Sampler = Annotated[
 ]
 Loss = Annotated[
     str | None,
-    _option(
+    option(
         "--loss",
         help="By default that of the sampler's paper. See: negsieve list losses",
         panel=METHOD,
@@ -136,11 +145,11 @@ Loss = Annotated[
 ]
 Models = Annotated[
     list[str] | None,
-    _option("--model", help="A model; repeatable (mf)", panel=METHOD, metavar="NAME", completion=complete.models),
+    option("--model", help="A model; repeatable (mf)", panel=METHOD, metavar="NAME", completion=complete.models),
 ]
 Samplers = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--sampler",
         help="A sampler; repeatable (uniform, popularity, dns, dns_mn, pdns)",
         panel=METHOD,
@@ -150,7 +159,7 @@ Samplers = Annotated[
 ]
 Losses = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--loss",
         help="A loss; repeatable (that of each sampler's paper)",
         panel=METHOD,
@@ -160,24 +169,49 @@ Losses = Annotated[
 ]
 
 RunFolder = Annotated[
-    Path | None, _option("--out", help="The run directory; by default a new one below runs/", metavar="FOLDER")
+    Path | None,
+    option("--out", panel=OUTPUT, help="The run directory; by default a new one below runs/", metavar="FOLDER"),
 ]
-Name = Annotated[str | None, _option("--name", help="A name, for the report and the folder", metavar="NAME")]
+Name = Annotated[
+    str | None, option("--name", panel=OUTPUT, help="A name, for the report and the folder", metavar="NAME")
+]
 Resume = Annotated[
     Path | None,
-    _option("--resume", help="Go on with this run where it stopped, as it was configured", metavar="RUN"),
+    option("--resume", panel=OUTPUT, help="Go on with this run where it stopped, as it was configured", metavar="RUN"),
 ]
 StudyFolder = Annotated[
-    Path | None, _option("--out", help="The study's folder; by default studies/ and the data's name", metavar="FOLDER")
+    Path | None,
+    option("--out", panel=OUTPUT, help="The study's folder; by default studies/ and the data's name", metavar="FOLDER"),
 ]
 Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        help="Runs at a time (the number of processors)",
-        metavar="N",
-        min=1,
-        rich_help_panel=OUTPUT,
-        show_default=False,
+    int | None, option("--jobs", panel=OUTPUT, help="Runs at a time (the number of processors)", metavar="N", min=1)
+]
+Methods = Annotated[
+    list[str] | None,
+    option(
+        "--method",
+        help="One more method, as MODEL/SAMPLER or MODEL/SAMPLER/LOSS; repeatable",
+        panel=METHOD,
+        metavar="METHOD",
+    ),
+]
+Seeds = Annotated[str | None, option("--seeds", help="How many seeds (3), or which: 7,8,9", panel=METHOD, metavar="N")]
+Baseline = Annotated[
+    str | None,
+    option(
+        "--baseline",
+        help="The method that the others are tested against (uniform on the first model)",
+        panel=METHOD,
+        metavar="METHOD",
+    ),
+]
+Own = Annotated[
+    list[str] | None,
+    option(
+        "--own",
+        help="Settings of some methods only, by the name of their model, sampler or loss: "
+        "pdns:train.l2=0.003,train.lr=0.03; repeatable",
+        metavar="NAME:KEY=VALUE,...",
+        panel=METHOD,
     ),
 ]

@@ -36,7 +36,7 @@ def _version(asked: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and stop", callback=_version, is_eager=True, metavar="")
     ] = False,
 ) -> None:
     """Train recommenders on negatives that are hard but not false."""
