@@ -115,10 +115,9 @@ def main() -> None:
 
 
 def print_table(summary: dict) -> None:
-    print(
-        "| data, sampler | chosen on | recall@20 | published | ndcg@20 | published | p against RNS | FN rate | best epoch |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    head = ("data, sampler", "chosen on", "recall@20", "published", "ndcg@20", "published", "p", "FN rate", "epoch")
+    print(f"| {' | '.join(head)} |")
+    print("|---" * len(head) + "|")
     for key, row in summary.items():
         name, label, arm = key.split("/")
         p = "-" if row["difference"] is None else f"{row['difference']['p_adjusted']:.2g}"
