@@ -1,6 +1,9 @@
 import os
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +60,24 @@ def test_every_help_page_has_examples_that_name_the_command(command, call):
     assert said.code == 0
     assert "Examples" in said.out
     assert f"negsieve {command}" in said.out.partition("Examples")[2]
+
+
+def commands_in(lines: list[str]) -> list[list[str]]:
+    """The negsieve commands among lines, without variables before them and pipes behind."""
+    bare = [re.split(r"[|;]", re.sub(r"^[A-Z_]+=\S+ ", "", line.strip()))[0] for line in lines]
+    return [shlex.split(line)[1:] for line in bare if line.startswith("negsieve ")]
+
+
+def test_every_command_in_the_docs_and_in_the_examples_is_one(call):
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    lines = [line.removeprefix("$ ") for line in page.splitlines() if line.startswith("$ ")]
+    for command in COMMANDS:
+        lines += call(*command.split(), "--help").out.partition("Examples")[2].splitlines()
+    found = commands_in(lines)
+    assert len(found) > 40
+    for words in found:
+        said = call(*words, "--help")
+        assert said.code == 0 or "--smapler" in words, words
 
 
 def test_help_needs_neither_torch_nor_duckdb():
