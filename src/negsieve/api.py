@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -216,15 +217,15 @@ class Recommender:
             "settings": settings,
         }
         self._out = out
-        self._folder: tempfile.TemporaryDirectory | None = None
         self._trained: Trained | None = None
         self.result_: dict[str, Any] | None = None
 
     def fit(self, data: Any, *, watch: Watcher | None = None) -> Recommender:
         """Trains on ``data`` (what ``load_data`` takes, or a Dataset). ``result_`` then holds the figures."""
         if self._out is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="negsieve-")
-            path = Path(self._folder.name) / "run"
+            folder = tempfile.mkdtemp(prefix="negsieve-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "run"
         else:
             path = Path(self._out)
         self.result_ = train(data, out=path, watch=watch, **self._arguments)
