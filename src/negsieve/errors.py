@@ -10,6 +10,17 @@ class NegsieveError(ValueError):
 
     exit_code = 70
 
+    def __reduce__(self):
+        # errors come back from worker processes, whatever their constructors ask for
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[NegsieveError], args: tuple, state: dict) -> NegsieveError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(NegsieveError):
     """An argument that makes no sense, or a name that does not exist."""

@@ -59,13 +59,28 @@ class Seen(nn.Module):
     def contains(self, user: Tensor, item: Tensor) -> Tensor:
         """Whether the pair is in the index. ``user [B]``, ``item [B|1, M]`` -> ``Bool[B, M]``.
 
-        Cost: one binary search over all pairs an entry.
+        Cost: one binary search over all pairs an entry; for shared items one look-up a pair that the
+        users have, and one gather an entry.
         """
+        if len(item) == 1 and len(user) > 1:
+            return self._contains_shared(user, item[0])
         key = user[:, None] * self.n_items + item
         if not len(self.key):
             return torch.zeros(key.shape, dtype=torch.bool, device=key.device)
         place = torch.searchsorted(self.key, key).clamp_(max=len(self.key) - 1)
         return self.key[place] == key
+
+    def _contains_shared(self, user: Tensor, item: Tensor) -> Tensor:
+        """``user [B]``, ``item [M]`` -> ``Bool[B, M]``, by marking what each user has among the distinct items."""
+        distinct, column = torch.unique(item, return_inverse=True)
+        place = torch.full((self.n_items,), -1, dtype=torch.long, device=item.device)
+        place[distinct] = torch.arange(len(distinct), device=item.device)
+        row, own = self.of(user)
+        own = place[own]
+        there = own >= 0
+        marked = torch.zeros(len(user), len(distinct), dtype=torch.bool, device=item.device)
+        marked[row[there], own[there]] = True
+        return marked.index_select(1, column)
 
     def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """The pairs of some users as ``(row [n], item [n])``, where row is the place in ``user``."""
