@@ -15,7 +15,6 @@ from torch import Tensor
 
 from negsieve.types import Batch
 
-
 _IN_CACHE = 1 << 20  # floats that a gather may fill before its result is better used piece by piece
 
 
@@ -42,8 +41,10 @@ class VectorScorer(Scorer, Protocol):
         """``Float[B, M, D]`` -> ``Float[B, M]``: rates vectors that belong to no item."""
         ...
 
-    def layers(self, item: Tensor) -> Tensor:
-        """``Long[...]`` -> ``Float[..., H + 1, D]``; their mean is ``vectors(item)``."""
+    hops: int  # how many layers the vectors are the mean of: H + 1, or 1 where there are none
+
+    def layer(self, hop: int) -> VectorScorer:
+        """The same query against the vectors of one layer, 0 .. hops - 1."""
         ...
 
 
@@ -84,8 +85,12 @@ class Dot:
     def vectors(self, item: Tensor) -> Tensor:
         return gather(self.table, item)
 
-    def layers(self, item: Tensor) -> Tensor:
-        return torch.stack([gather(layer, item) for layer in self.stack], dim=-2)
+    @property
+    def hops(self) -> int:
+        return len(self.stack)
+
+    def layer(self, hop: int) -> Dot:
+        return Dot(self.query, self.stack[hop], cosine=self.cosine, temperature=self.temperature)
 
     def score(self, item: Tensor) -> Tensor:
         if len(item) != len(self.query):

@@ -38,10 +38,10 @@ def scorer(query, stack) -> Dot:
 
 
 class Plain:
-    """The same scorer for a stranger's model, which shows ``layers`` but no ``stack``."""
+    """The same scorer for a stranger's model, which shows what the protocol asks for and no more."""
 
     def __init__(self, inner: Dot) -> None:
-        self.query, self.inner = inner.query, inner
+        self.query, self.inner, self.hops = inner.query, inner, inner.hops
 
     def score(self, item):
         return self.inner.score(item)
@@ -49,16 +49,21 @@ class Plain:
     def vectors(self, item):
         return self.inner.vectors(item)
 
-    def layers(self, item):
-        return self.inner.layers(item)
+    def layer(self, hop):
+        return Plain(self.inner.layer(hop))
 
     def score_vectors(self, vector):
         return self.inner.score_vectors(vector)
 
 
+def layers_of(scorer, item: torch.Tensor) -> torch.Tensor:
+    """``Long[...]`` -> ``Float[..., L, D]``."""
+    return torch.stack([scorer.layer(hop).vectors(item) for hop in range(scorer.hops)], dim=-2)
+
+
 def all_mixed(scorer, given: Negatives, share: torch.Tensor) -> torch.Tensor:
     """As the authors: mix every candidate of every hop, then choose. ``share [B, C|1, L, D|1]`` -> ``[B, L]``."""
-    own, mate = scorer.layers(given.item), scorer.layers(BATCH.item)[:, None]  # [B, C, L, D], [B, 1, L, D]
+    own, mate = layers_of(scorer, given.item), layers_of(scorer, BATCH.item)[:, None]  # [B, C, L, D], [B, 1, L, D]
     mixed = share * mate + (1 - share) * own
     return torch.einsum("bd,bcld->bcl", scorer.query, mixed).argmax(1)
 

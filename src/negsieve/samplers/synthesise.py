@@ -64,7 +64,7 @@ class HopMix(Stage):
     the mixture, which L2 reads as the authors' code does. A group without a kept candidate is
     ``keep=False``. On a model of one layer this is DNS with a random soft factor.
 
-    Cost: M * (H + 1) score evaluations a row without gradient, in ``[B, M, D]`` memory.
+    Cost: M * (H + 1) score evaluations a row without gradient.
     Huang et al., KDD 2021.
     """
 
@@ -84,10 +84,11 @@ class HopMix(Stage):
                 "give a multiple of n_negatives"
             )
         parts, keep = self._choose(negatives, len(batch), shown)  # [B, K, H + 1], [B, K]
-        hops = [_hop(shown, parts[..., h], h) for h in range(parts.shape[-1])]  # each [B, K, D]
+        layers = [shown.layer(hop) for hop in range(shown.hops)]
+        hops = [layer.vectors(parts[..., hop]) for hop, layer in enumerate(layers)]  # each [B, K, D]
         if self.mix == "row":
             share = torch.rand(parts.shape, generator=rng, device=parts.device).to(hops[0].dtype)
-            positive = [_hop(shown, batch.item, h)[:, None] for h in range(len(hops))]  # each [B, 1, D]
+            positive = [layer.vectors(batch.item)[:, None] for layer in layers]  # each [B, 1, D]
             hops = [torch.lerp(hop, positive[h], share[..., h, None]) for h, hop in enumerate(hops)]
         return Negatives(parts[..., 0].contiguous(), keep=keep, vector=sum(hops) / len(hops), ego=hops[0], parts=parts)
 
@@ -96,21 +97,11 @@ class HopMix(Stage):
         groups = (rows, self.n_negatives, -1)
         item = negatives.item.expand(rows, -1).reshape(groups)  # [B, K, M / K]
         place = []
-        for hop in range(_hops(scorer, negatives.item)):
-            score = masked_scores(negatives, _OneHop(scorer, hop, rows)).reshape(groups)
+        for hop in range(scorer.hops):
+            score = masked_scores(negatives, scorer.layer(hop)).reshape(groups)
             place.append(score.argmax(-1))
         keep = None if negatives.keep is None else negatives.keep.reshape(groups).any(-1)
         return item.gather(-1, torch.stack(place, dim=-1)), keep
-
-
-class _OneHop:
-    """Rates items by one layer of a vector scorer."""
-
-    def __init__(self, scorer: VectorScorer, hop: int, rows: int) -> None:
-        self._scorer, self._hop, self._rows = scorer, hop, rows
-
-    def score(self, item: Tensor) -> Tensor:
-        return self._scorer.score_vectors(_hop(self._scorer, item, self._hop).expand(self._rows, -1, -1))
 
 
 def require_vectors(scorer: Scorer, stage: str, instead: str) -> VectorScorer:
@@ -119,16 +110,5 @@ def require_vectors(scorer: Scorer, stage: str, instead: str) -> VectorScorer:
         return scorer
     raise CapabilityError(
         f"{stage} mixes item vectors, and {type(scorer).__name__} only scores. Use a model whose scorer shows "
-        f"query, vectors, layers and score_vectors (negsieve.Dot does; so do mf and lightgcn), {instead}"
+        f"query, vectors, score_vectors, hops and layer (negsieve.Dot does; so do mf and lightgcn), {instead}"
     )
-
-
-def _hop(scorer: VectorScorer, item: Tensor, hop: int) -> Tensor:
-    """One layer's vectors, ``Long[...]`` -> ``Float[..., D]``, without the other layers where they stand apart."""
-    stack = getattr(scorer, "stack", None)
-    return scorer.layers(item)[..., hop, :] if stack is None else stack[hop][item]
-
-
-def _hops(scorer: VectorScorer, item: Tensor) -> int:
-    stack = getattr(scorer, "stack", None)
-    return scorer.layers(item[:1, :1]).shape[-2] if stack is None else len(stack)
