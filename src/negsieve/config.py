@@ -7,11 +7,12 @@ refused with the nearest known one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from negsieve.errors import ConfigError, MissingInput, nearest
 
@@ -56,11 +57,17 @@ class DataConfig(_Strict):
     rating_min: float | None = None
     duplicates: Literal["first", "last", "sum"] = "first"
     core: int | tuple[int, int] = 0
-    since: str | None = None
-    until: str | None = None
+    since: str | float | None = None
+    until: str | float | None = None
     skip_bad: int = Field(0, ge=0)
     memory_limit: str | None = None
     split: SplitConfig = SplitConfig()
+
+    @field_validator("since", "until", mode="before")
+    @classmethod
+    def _date_as_text(cls, value: Any) -> Any:
+        """YAML reads ``2011-01-01`` as a date, which JSON could not hold."""
+        return value.isoformat() if isinstance(value, date) else value
 
 
 class TrainConfig(_Strict):
@@ -90,9 +97,21 @@ class TrainConfig(_Strict):
     threads: int = Field(0, ge=0, description="0: as torch decides")
     seed: int = 42
 
+    @field_validator("metric")
+    @classmethod
+    def _spelled_as_found(cls, value: str) -> str:
+        """``NDCG@020`` -> ``ndcg@20``, the name under which the metric is found."""
+        name, at, cut = value.strip().lower().partition("@")
+        return f"{name}{at}{cut.lstrip('0') or cut}"
+
 
 class EvaluateConfig(_Strict):
-    """What is measured on validation and test."""
+    """What is measured on validation and test.
+
+    ``protocol=sampled`` is for the final figures only, each named ``sampled<n>/...``: the best epoch
+    is always chosen by full ranking. Metrics of whole lists (coverage, gini, ...) have no sampled
+    form: the default ``test_metrics`` then leave them out, others are refused.
+    """
 
     metrics: tuple[str, ...] = ("recall@20", "ndcg@20", "hr@20", "mrr@20", "precision@20", "map@20")
     test_metrics: tuple[str, ...] = ("auc", "coverage@20", "gini@20", "avg_popularity@20", "novelty@20")
@@ -181,7 +200,10 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            into[key] = value
+            if isinstance(value, Mapping):  # a copy all the way down: later layers must not write into this one
+                into[key] = {}
+                _merge(into[key], value)
 
 
 def _explain(problem) -> str:

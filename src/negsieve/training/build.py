@@ -8,12 +8,13 @@ from functools import partial
 import torch
 
 from negsieve import losses, spec
-from negsieve.config import RunConfig
+from negsieve.config import EvaluateConfig, RunConfig
 from negsieve.data.dataset import Dataset
 from negsieve.errors import ConfigError, DataError, UsageError
 from negsieve.evaluation.evaluator import Evaluator
+from negsieve.evaluation.metrics import parse_metric
+from negsieve.models import named as models
 from negsieve.models.base import Model
-from negsieve.models.named import build_model
 from negsieve.samplers import named
 from negsieve.samplers.base import Sampler
 from negsieve.training.step import Loss
@@ -53,7 +54,7 @@ def make_loss(text: str, sampler: str) -> tuple[str, Loss]:
 
 def make_model(config: RunConfig, dataset: Dataset) -> Model:
     """The model that the configuration names, freshly initialised from ``train.seed``."""
-    return build_model(
+    return models.build_model(
         config.model,
         n_users=dataset.n_users,
         n_items=dataset.n_items,
@@ -62,22 +63,59 @@ def make_model(config: RunConfig, dataset: Dataset) -> Model:
     )
 
 
-def make_evaluator(config: RunConfig, dataset: Dataset, *, final: bool = False) -> Evaluator:
-    """The evaluator of the configuration; ``final`` adds the metrics that are worth their time once."""
-    metrics = config.evaluate.metrics + (config.evaluate.test_metrics if final else ())
-    if config.evaluate.protocol == "full" and config.train.metric not in metrics:
-        metrics = (config.train.metric, *metrics)
+def make_evaluator(
+    config: RunConfig, dataset: Dataset, *, final: bool = False, device: str | torch.device = "cpu"
+) -> Evaluator:
+    """The evaluator that chooses the best epoch, always by full ranking; ``final``: the one that reports.
+
+    ``final`` adds the metrics that are worth their time once and follows ``evaluate.protocol``.
+    ``device`` is where the model's tables are. Raises UsageError for metrics that do not exist, or
+    that the protocol cannot measure.
+    """
+    wanted = config.evaluate
+    protocol = wanted.protocol if final else "full"
+    extra = wanted.test_metrics if final else ()
+    if protocol == "sampled" and extra == EvaluateConfig().test_metrics:
+        extra = tuple(name for name in extra if not parse_metric(name).of_lists)
+    metrics = [parse_metric(name) for name in (*wanted.metrics, *extra)]
+    chooser = parse_metric(config.train.metric)
+    if chooser not in metrics and not (protocol == "sampled" and chooser.of_lists):
+        metrics.insert(0, chooser)
     return Evaluator(
         dataset,
-        metrics=tuple(dict.fromkeys(metrics)),
-        protocol=config.evaluate.protocol,
-        n_negatives=config.evaluate.n_negatives,
-        chunk=config.evaluate.chunk,
+        metrics=tuple(map(str, metrics)),
+        protocol=protocol,
+        n_negatives=wanted.n_negatives,
+        chunk=wanted.chunk,
+        device=device,
     )
+
+
+def reported(config: RunConfig, metric: object) -> str:
+    """The name under which a result holds ``metric``: sampled figures are labelled ``sampled<n>/...``."""
+    return f"sampled{config.evaluate.n_negatives}/{metric}" if config.evaluate.protocol == "sampled" else str(metric)
+
+
+def refuse_misnamed(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ()) -> None:
+    """Raises UsageError, before any work, for a model, sampler, loss or metric that cannot be made."""
+    refuse_misnamed_model(config.model)
+    make_sampler(config.sampler, dataset, trusted=trusted)
+    make_loss(config.loss, config.sampler)
+    make_evaluator(config, dataset)
+    make_evaluator(config, dataset, final=True)
+
+
+def refuse_misnamed_model(text: str) -> None:
+    """Raises UsageError for an unknown model or parameter, without the cost of building it."""
+    parsed = spec.parse(text)
+    kind = spec.resolve(parsed, models.MODELS, aliases=models.ALIASES, what="model")
+    spec.convert(kind, parsed, skip=("n_users", "n_items", "train", "seed"))
 
 
 def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
     """Raises before any work when the data cannot be trained on as configured."""
+    if not len(dataset.train):
+        raise DataError(f"{dataset.name!r} has no row in its train part: there is nothing to learn from")
     full = (dataset.train.degree() == dataset.n_items).nonzero().flatten()
     if len(full) and config.train.full_users == "refuse":
         name = dataset.users[int(full[0])]

@@ -17,7 +17,7 @@ import torch
 from negsieve.config import RunConfig, resolve
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
-from negsieve.errors import ConfigError
+from negsieve.errors import CannotCreate, ConfigError
 from negsieve.evaluation.evaluator import Evaluation
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
@@ -47,18 +47,19 @@ def start(
     data_from  a snapshot of the same data set to link to instead of writing another
 
     Raises DataError, ConfigError, UsageError or CapabilityError before anything is written when
-    the configuration cannot work; CannotCreate when ``path`` is taken; Locked when it is in use.
+    the configuration cannot work; CannotCreate when ``path`` holds anything else; Locked when it is in use.
     """
     build.refuse_unfit(config, dataset)
+    build.refuse_misnamed(config, dataset, trusted=trusted)
     loss_name, _ = build.make_loss(config.loss, config.sampler)
-    build.make_sampler(config.sampler, dataset, trusted=trusted)
-    build.make_evaluator(config, dataset, final=True)
     config = config.model_copy(update={"loss": loss_name})
     device = build.pick_device(config.train.device)
     facts = {"name": dataset.name, "hash": dataset.hash, "users": dataset.n_users, "items": dataset.n_items}
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     run = Run.create(path, config=config.plain(), data=facts, device=str(device))
+    if (run.data() or facts)["hash"] != dataset.hash:
+        raise CannotCreate(f"{path}: holds a run on other data. Choose another folder, or resume that run.")
     with run.lock():
         if run.finished:
             return run.result()
@@ -115,7 +116,7 @@ def _work(
         build.make_sampler(config.sampler, dataset, trusted=trusted),
         loss=build.make_loss(config.loss, config.sampler)[1],
         dataset=dataset,
-        evaluator=build.make_evaluator(config, dataset),
+        evaluator=build.make_evaluator(config, dataset, device=device),
         run=run,
         config=config.train,
         device=device,
@@ -140,7 +141,7 @@ def _finish(
     """Restores the best epoch and measures it: the figures come from saved state only."""
     best = trainer.restore_best()
     standing = trainer.standing
-    evaluator = build.make_evaluator(config, dataset, final=True)
+    evaluator = build.make_evaluator(config, dataset, final=True, device=trainer.device)
     encoder = trainer.model.frozen()
     found = {part: evaluator.evaluate(encoder, part) for part in ("valid", "test") if len(dataset.rows(part))}
     _write_per_user(run, dataset, found)
