@@ -11,16 +11,16 @@ from typing import Any
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.data.summary import summary
-from negsieve.errors import CannotCreate
+from negsieve.errors import CannotCreate, DataError
 from negsieve.evaluation.significance import CORRECTION, TEST
 from negsieve.report import study_page
 from negsieve.store import atomic
 from negsieve.store.lock import locked
 from negsieve.store.strict import read_json
 from negsieve.study.plan import Plan
-from negsieve.study.table import make_table, measure_references
+from negsieve.study.table import PART, make_table, measure_references
 from negsieve.study.work import StudyWatcher, work
-from negsieve.training.build import make_evaluator, make_sampler, refuse_unfit
+from negsieve.training.build import make_evaluator, refuse_misnamed, refuse_unfit, reported
 
 
 def run_study(
@@ -39,8 +39,10 @@ def run_study(
     Interrupted on Ctrl-C with everything saved.
     """
     refuse_unfit(plan.config, dataset)
+    if not len(dataset.rows(PART)):
+        raise DataError(f"{dataset.name!r} has no row in its {PART} part, which is what methods are compared on")
     for method in plan.methods:
-        make_sampler(method.sampler, dataset, trusted=trusted)
+        refuse_misnamed(plan.config_of(method, plan.seeds[0]), dataset, trusted=trusted)
     _claim(root, plan, dataset)
     with locked(root / "lock"):
         _describe(root, plan, dataset)
@@ -70,9 +72,13 @@ def _claim(root: Path, plan: Plan, dataset: Dataset) -> None:
         if read_json(file)["identity"] != _identity(plan, dataset):
             raise CannotCreate(f"{root}: holds a study of other data or settings; name another folder with --out")
         return
-    if root.exists() and any(root.iterdir()):
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise CannotCreate(f"{root}: is a file, wanted a folder or nothing; name another folder with --out") from None
+    # a start that was killed may have left its lock and an unfinished hidden file
+    if any(one.name != "lock" and not one.name.startswith(".") for one in root.iterdir()):
         raise CannotCreate(f"{root}: holds something that is not a study; name another folder with --out")
-    root.mkdir(parents=True, exist_ok=True)
 
 
 def _describe(root: Path, plan: Plan, dataset: Dataset) -> None:
@@ -88,7 +94,9 @@ def _describe(root: Path, plan: Plan, dataset: Dataset) -> None:
         "baseline": plan.baseline.name,
         "primary": plan.primary,
         "methods": [asdict(method) for method in plan.methods],
-        "metrics": [str(metric) for metric in make_evaluator(plan.config, dataset, final=True).metrics],
+        "metrics": [
+            reported(plan.config, metric) for metric in make_evaluator(plan.config, dataset, final=True).metrics
+        ],
         "selection": {"metric": train.metric, "part": train.select_on},
         "test": TEST,
         "correction": CORRECTION,

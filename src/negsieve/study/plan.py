@@ -12,7 +12,8 @@ from typing import Any
 from negsieve import spec
 from negsieve.config import RunConfig, from_assignments, resolve
 from negsieve.errors import UsageError, nearest
-from negsieve.training.build import make_loss
+from negsieve.evaluation.metrics import parse_metric
+from negsieve.training.build import make_loss, reported
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,6 @@ class Method:
         short = f"{spec.parse(self.model).name}-{self.sampler}"
         plain = re.sub(r"[^A-Za-z0-9]+", "-", short).strip("-").lower()[:40]
         return f"{plain}-{digest}"
-
 
     @property
     def names(self) -> set[str]:
@@ -113,8 +113,9 @@ def pick_baseline(methods: Sequence[Method], wanted: str | None) -> Method:
     if wanted is None:
         uniform = [one for one in methods if spec.parse(one.sampler).name in ("uniform", "rns")]
         return (uniform or list(methods))[0]
-    exact = [one for one in methods if wanted in (one.name, f"{one.model}/{one.sampler}")]
-    loose = exact or [one for one in methods if wanted in (one.sampler, one.model, one.loss)]
+    plain = "/".join(str(spec.parse(part)) for part in wanted.split("/"))
+    exact = [one for one in methods if plain in (one.name, f"{one.model}/{one.sampler}")]
+    loose = exact or [one for one in methods if plain in (one.sampler, one.model, one.loss)]
     if len(loose) != 1:
         names = [one.name for one in methods]
         hint = nearest(wanted, names) if not loose else ""
@@ -131,7 +132,11 @@ def make_plan(
     baseline: str | None,
     own: Sequence[str] = (),
 ) -> Plan:
-    """A plan, checked: at least one method and seed, no seed twice, own settings that fit a method."""
+    """A plan, checked: at least one method and seed, no seed twice, own settings that fit a method.
+
+    The metric that chooses epochs is the one that methods are compared on, under the name that
+    results have it; it must have a value a user.
+    """
     if not methods or not seeds:
         raise UsageError("a comparison needs at least one method and one seed")
     if len(set(seeds)) != len(seeds):
@@ -141,7 +146,14 @@ def make_plan(
     for text in own:
         if parse_own(text)[0] not in known:
             raise UsageError(f"settings of its own {text!r}: no method has that name; there are {sorted(known)}")
-    plan = Plan(name, config, methods, tuple(seeds), pick_baseline(methods, baseline), config.train.metric, tuple(own))
+    metric = parse_metric(config.train.metric)
+    if metric.of_lists:
+        raise UsageError(
+            f"train.metric={metric}: it describes all lists together and has no value a user, so methods cannot be "
+            "tested on it; choose another, such as ndcg@20"
+        )
+    primary = reported(config, metric)
+    plan = Plan(name, config, methods, tuple(seeds), pick_baseline(methods, baseline), primary, tuple(own))
     for method in methods:
         plan.config_of(method, seeds[0])
     return plan

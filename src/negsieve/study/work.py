@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,7 +102,8 @@ def _attempt(
     except NegsieveError as problem:
         return None, f"{type(problem).__name__}: {problem}"
     except Exception as problem:  # a defect in one method must not cost the others their runs
-        Run(path).log(f"failed: {type(problem).__name__}: {problem}")
+        if Path(path).is_dir():
+            Run(path).log(f"failed: {type(problem).__name__}: {problem}")
         return None, f"{type(problem).__name__}: {problem}"
 
 
@@ -126,11 +128,19 @@ def _apart(orders, root, jobs, trusted, watch) -> Iterator[tuple[str, dict | Non
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for one in done:
-                yield waiting.pop(one), *one.result()
+                yield waiting.pop(one), *_arrived(one)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         queue.put(None)
         listener.join(timeout=5)
+
+
+def _arrived(future) -> tuple[dict | None, str | None]:
+    """What a worker sent back; a worker that was killed takes the others' unfinished runs with it."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return None, "a worker process was killed, perhaps for memory; the same call again goes on from what is saved"
 
 
 def _listen(queue, watch: StudyWatcher | None) -> None:
