@@ -91,7 +91,9 @@ class Meter(nn.Module):
         """Mean share of random items that score below the chosen negatives, on up to 64 rows."""
         take = torch.arange(0, len(chosen), max(1, len(chosen) // 64), device=chosen.device)
         rows = take * stride
-        column = share[take].argmax(1)
+        # one of the row's negatives, as likely as it counts: the first would be the hardest of several
+        weight = torch.where(share[take].sum(1, keepdim=True) > 0, share[take], 1.0)
+        column = torch.multinomial(weight, 1, generator=rng)[:, 0]
         negative = chosen[take, column]  # [b]
         others = torch.randint(self.n_items, (1, self.references), generator=rng, device=chosen.device)
         rated = torch.cat([others.expand(len(rows), -1), negative[:, None]], dim=1)  # [b, R + 1]
@@ -136,12 +138,11 @@ def _items_of(negatives: Negatives) -> Tensor:
 
 def _shares(negatives: Negatives, shape, n: int) -> Tensor:
     """How much each item counts in its row, ``Float[B, K]``: weights or kept ones, summing to 1."""
+    share = negatives.item.new_ones((n, negatives.item.shape[1]), dtype=torch.float64)
     if negatives.weight is not None:
-        share = negatives.weight.detach().double()
-    elif negatives.keep is not None:
-        share = negatives.keep.double()
-    else:
-        share = negatives.item.new_ones((n, negatives.item.shape[1]), dtype=torch.float64)
+        share = share * negatives.weight.detach()
+    if negatives.keep is not None:
+        share = share * negatives.keep
     if negatives.parts is not None:
         share = share.repeat_interleave(negatives.parts.shape[-1], dim=1)
     return share / share.sum(1, keepdim=True).clamp_min(1e-300)
