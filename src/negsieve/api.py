@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 import weakref
@@ -21,6 +22,7 @@ from negsieve.data.read import read
 from negsieve.data.split import split
 from negsieve.errors import UsageError
 from negsieve.report import run_page
+from negsieve.store.atomic import whole_folder
 from negsieve.store.run import check_name
 from negsieve.study.compare import run_study
 from negsieve.study.plan import cross, make_plan, parse_method
@@ -100,7 +102,7 @@ def train(
     Raises NegsieveError subclasses with what was found, what was wanted and what to do.
     """
     arguments = _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device)
-    config = resolve(settings or {}, _source(data), arguments)
+    config = resolve(_unnamed(data), settings or {}, _source(data), arguments)
     dataset = data if isinstance(data, Dataset) else load_data(data or config.data.source, config=config.data)
     path = Path(out) if out is not None else fresh_path(config, dataset)
     trusted = [spec for spec in (sampler,) if spec]
@@ -129,14 +131,20 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures a finished run again: other metrics, another part, another protocol.
 
-    Returns ``run, part, protocol, biased, users, pairs, metrics, groups``.
+    metrics   names, or one text with commas; those of the run's configuration by default
+    protocol  "full" or "sampled" (``n_negatives`` items drawn a held-out one): biased, and named so
+
+    Returns ``run, part, protocol, biased, users, pairs, metrics, groups``. Raises UsageError for a
+    metric that does not exist or that the protocol cannot measure.
     """
     trained = run if isinstance(run, Trained) else open_trained(run)
-    asked = {"metrics": tuple(metrics) if metrics else None, "protocol": protocol, "n_negatives": n_negatives}
-    layer = {key: value for key, value in asked.items() if value is not None}
+    layers: list[dict[str, Any]] = [trained.config.plain()]
     if metrics:
-        layer["test_metrics"] = ()
-    config = resolve(trained.config.plain(), {"evaluate": layer})
+        names = _texts(metrics)
+        layers += [{"evaluate": {"metrics": names, "test_metrics": ()}, "train": {"metric": names[0]}}]
+    asked = {"protocol": protocol, "n_negatives": n_negatives}
+    layers += [{"evaluate": {key: value for key, value in asked.items() if value is not None}}]
+    config = resolve(*layers)
     evaluator = make_evaluator(config, trained.dataset, final=True)
     found = evaluator.evaluate(trained.model.frozen(), part).summary()
     return {"run": str(trained.run.path)} | found
@@ -171,11 +179,12 @@ def compare(
 
     Returns the table with ``rows``, ``study`` (folder) and ``report`` (page).
     """
-    config = resolve(settings or {}, _source(data))
+    config = resolve(_unnamed(data), settings or {}, _source(data))
     dataset = data if isinstance(data, Dataset) else load_data(data or config.data.source, config=config.data)
+    models, samplers, losses, methods, own = map(_one_or_more, (models, samplers, losses, methods, own))
     chosen = cross(models, samplers, losses) + [parse_method(text) for text in methods]
     count = range(config.train.seed, config.train.seed + seeds) if isinstance(seeds, int) else seeds
-    name = check_name(name or dataset.name, kind="study")
+    name = check_name(name or _as_name(dataset.name), kind="study")
     plan = make_plan(name, config, methods=chosen, seeds=tuple(count), baseline=baseline, own=own)
     root = Path(out) if out is not None else Path("studies") / name
     trusted = trusted if trusted is not None else [*samplers, *(one.sampler for one in chosen)]
@@ -186,7 +195,8 @@ class Recommender:
     """``Recommender(model="mf", sampler="dns").fit(data).recommend(users, k=20)``.
 
     The constructor takes what ``train`` takes. ``fit`` trains in a run directory, ``out`` or a
-    temporary one that lives as long as this object; ``save`` keeps it.
+    temporary one that lives as long as this object; ``save`` keeps it. Fitting again in ``out`` on
+    other data is refused.
     """
 
     def __init__(
@@ -263,8 +273,10 @@ class Recommender:
         return export(self.trained, out, format=format)
 
     def save(self, path: str | Path) -> Path:
-        """Copies the run directory to ``path``, which must not exist."""
-        return Path(shutil.copytree(self.trained.run.path, path))
+        """Copies the run directory to ``path``, whole or not at all. Raises CannotCreate where ``path`` exists."""
+        with whole_folder(path) as folder:
+            shutil.copytree(self.trained.run.path, folder, dirs_exist_ok=True)
+        return Path(path)
 
 
 def fresh_path(config: RunConfig, dataset: Dataset) -> Path:
@@ -272,8 +284,28 @@ def fresh_path(config: RunConfig, dataset: Dataset) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     digest = hashlib.blake2b(repr(config.plain()).encode(), digest_size=3).hexdigest()
     sampler = config.sampler.split(":")[0].replace(".", "-")
-    name = config.name or f"{dataset.name}-{config.model.split(':')[0]}-{sampler}"[:40]
+    name = config.name or _as_name(f"{dataset.name}-{config.model.split(':')[0]}-{sampler}")[:40]
     return Path("runs") / check_name(f"{name}-{stamp}-{digest}")
+
+
+def _as_name(text: str) -> str:
+    """``text`` with what a folder's name may not hold replaced, so that any file's name will do."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:64] or "data"
+
+
+def _texts(names: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(names.split(",")) if isinstance(names, str) else tuple(names)
+
+
+def _one_or_more(specs: str | Sequence[str]) -> Sequence[str]:
+    """One spec as a list of one: specs hold commas, and letters are no specs."""
+    return (specs,) if isinstance(specs, str) else specs
+
+
+def _unnamed(data: Any) -> dict[str, Any]:
+    """A frame or table has no name that could be read again; the run keeps its own copy of the data."""
+    named = data is None or isinstance(data, str | Path | Dataset)
+    return {} if named else {"data": {"source": "(given from memory)"}}
 
 
 def _source(data: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def recommend(
     dataset = trained.dataset
     if k < 1:
         raise UsageError(f"k={k}, wanted 1 or more")
-    numbers = np.arange(dataset.n_users) if users is None else dataset.users.numbers(users)
+    numbers = np.arange(dataset.n_users) if users is None else dataset.users.numbers(listed(users))
     user = torch.from_numpy(numbers)
     mask = (dataset.seen("train", "valid", "test"),) if exclude_seen else ()
     encoder = ServeCold(trained.model.frozen(), dataset)
@@ -64,6 +64,7 @@ def similar(run: str | Path | Trained, items: Sequence[str], *, k: int = 20) -> 
     if k < 1:
         raise UsageError(f"k={k}, wanted 1 or more")
     table = towers(trained).item
+    items = listed(items)
     number = torch.from_numpy(dataset.items.numbers(items))
 
     def encoder(batch: Batch) -> Dot:
@@ -73,6 +74,11 @@ def similar(run: str | Path | Trained, items: Sequence[str], *, k: int = 20) -> 
     itself = Seen(place, number, n_users=len(number), n_items=dataset.n_items, part="itself")
     lists = top_k(encoder, place, min(k, dataset.n_items), mask=(itself,), n_items=dataset.n_items)
     return _table(lists, trained, {"item_id": [str(one) for one in items]}, {}, column="similar_id")
+
+
+def listed(ids: str | Sequence[str]) -> Sequence[str]:
+    """One id as a list of one: its letters are no ids."""
+    return [ids] if isinstance(ids, str) else ids
 
 
 def towers(trained: Trained) -> Towers:

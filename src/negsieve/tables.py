@@ -24,7 +24,8 @@ def write_table(table: pa.Table, path: str | Path, *, format: str | None = None)
     apostrophe. Raises UsageError for an unknown format, StorageError when the disk refuses.
     """
     path = Path(path)
-    format = format or {"json": "jsonl", "ndjson": "jsonl"}.get(path.suffix[1:], path.suffix[1:])
+    ending = path.suffix[1:].lower()
+    format = format or {"json": "jsonl", "ndjson": "jsonl"}.get(ending, ending)
     if format not in FORMATS:
         raise UsageError(f"{path}: format {format!r}, wanted one of {', '.join(FORMATS)}, by ending or by --format")
     with replacing(path) as temporary:
