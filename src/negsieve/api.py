@@ -9,6 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,11 @@ def train(
     """
     arguments = _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device)
     config = resolve(_unnamed(data), settings or {}, _source(data), arguments)
-    dataset = data if isinstance(data, Dataset) else load_data(data or config.data.source, config=config.data)
+    dataset = (
+        data
+        if isinstance(data, Dataset)
+        else load_data(config.data.source if data is None else data, config=config.data)
+    )
     path = Path(out) if out is not None else fresh_path(config, dataset)
     trusted = [spec for spec in (sampler,) if spec]
     result = session.start(config, dataset, path=path, trusted=trusted, watch=watch)
@@ -180,12 +185,16 @@ def compare(
     Returns the table with ``rows``, ``study`` (folder) and ``report`` (page).
     """
     config = resolve(_unnamed(data), settings or {}, _source(data))
-    dataset = data if isinstance(data, Dataset) else load_data(data or config.data.source, config=config.data)
+    dataset = (
+        data
+        if isinstance(data, Dataset)
+        else load_data(config.data.source if data is None else data, config=config.data)
+    )
     models, samplers, losses, methods, own = map(_one_or_more, (models, samplers, losses, methods, own))
     chosen = cross(models, samplers, losses) + [parse_method(text) for text in methods]
-    count = range(config.train.seed, config.train.seed + seeds) if isinstance(seeds, int) else seeds
+    several = range(config.train.seed, config.train.seed + seeds) if isinstance(seeds, int) else seeds
     name = check_name(name or _as_name(dataset.name), kind="study")
-    plan = make_plan(name, config, methods=chosen, seeds=tuple(count), baseline=baseline, own=own)
+    plan = make_plan(name, config, methods=chosen, seeds=tuple(several), baseline=baseline, own=own)
     root = Path(out) if out is not None else Path("studies") / name
     trusted = trusted if trusted is not None else [*samplers, *(one.sampler for one in chosen)]
     return run_study(plan, dataset, root=root, jobs=jobs, trusted=trusted, watch=watch)
@@ -282,10 +291,11 @@ class Recommender:
 def fresh_path(config: RunConfig, dataset: Dataset) -> Path:
     """A new run directory's path: ``runs/<name>-<time>-<hash of the configuration>``."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    digest = hashlib.blake2b(repr(config.plain()).encode(), digest_size=3).hexdigest()
-    sampler = config.sampler.split(":")[0].replace(".", "-")
-    name = config.name or _as_name(f"{dataset.name}-{config.model.split(':')[0]}-{sampler}")[:40]
-    return Path("runs") / check_name(f"{name}-{stamp}-{digest}")
+    digest = hashlib.blake2b(repr((config.plain(), dataset.hash)).encode(), digest_size=3).hexdigest()
+    short = f"{dataset.name}-{config.model.split(':')[0]}-{config.sampler.split(':')[0]}"
+    name = f"{_as_name(config.name or short)[:40]}-{stamp}-{digest}"
+    taken = (Path("runs") / (name if again == 1 else f"{name}-{again}") for again in count(1))
+    return next(path for path in taken if not path.exists())
 
 
 def _as_name(text: str) -> str:
@@ -303,9 +313,8 @@ def _one_or_more(specs: str | Sequence[str]) -> Sequence[str]:
 
 
 def _unnamed(data: Any) -> dict[str, Any]:
-    """A frame or table has no name that could be read again; the run keeps its own copy of the data."""
-    named = data is None or isinstance(data, str | Path | Dataset)
-    return {} if named else {"data": {"source": "(given from memory)"}}
+    """A frame, table or Dataset has no name that could be read again; the run keeps its own copy of the data."""
+    return {} if data is None or isinstance(data, str | Path) else {"data": {"source": "(given from memory)"}}
 
 
 def _source(data: Any) -> dict[str, Any]:

@@ -47,6 +47,13 @@ class SplitConfig(_Strict):
     fold: int = Field(0, ge=0)
     valid_from_train: float = Field(0.0, ge=0.0, lt=1.0)
 
+    @field_validator("ratios")
+    @classmethod
+    def _whole(cls, ratios: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+            raise ValueError("three shares, train, valid and test, that sum to 1, such as [0.8, 0.1, 0.1]")
+        return ratios
+
 
 class DataConfig(_Strict):
     """What is read and how it is cleaned."""
@@ -210,7 +217,13 @@ def _explain(problem) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{place}: no such setting.{_suggest(place)}"
-    return f"{place}: found {problem['input']!r}, wanted: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    wanted = f"{problem['msg'][0].lower()}{problem['msg'][1:]}".replace("input should be ", "").removeprefix(
+        "value error, "
+    )
+    wanted = {"a valid tuple": "a list such as [1, 2]", "a valid string": f"text, quoted: '{problem['input']}'"}.get(
+        wanted, wanted
+    )
+    return f"{place}: found {problem['input']!r}, wanted {wanted}"
 
 
 def _suggest(place: str) -> str:

@@ -180,7 +180,7 @@ def line(method, value, p=None, gap=None, **more):
         ([line("base", 0.1), line("x", 0.12, 0.2, 0.02)], "not significant, it may well be chance", "a significant"),
         ([line("base", 0.1), line("x", 0.12)], "was not tested", "significant"),
         ([line("base", 0.1), line("x", 0.12, None, 0.02)], "was not tested", "significant"),
-        ([line("base", 0.1), line("x", 0.08, 0.01, -0.02)], "Of the other method, 1 lies significantly below", "above"),
+        ([line("base", 0.1), line("x", 0.08, 0.01, -0.02)], "The other method lies significantly below", "above"),
         (
             [line("base", 0.1), line("knn", 0.2, reference=True)],
             "untrained knn reaches 0.2000, more than every",

@@ -79,7 +79,8 @@ def test_metrics_are_cut_back_to_the_epoch_that_a_resume_starts_from(run):
 
 def test_finishing(run):
     run.finish({"seed": 3, "metrics": {"test": {"recall@20": float("nan")}}})
-    assert run.finished and run.result() == {"seed": 3, "metrics": {"test": {"recall@20": None}}}
+    assert run.finished
+    assert run.result() == {"seed": 3, "metrics": {"test": {"recall@20": None}}, "run": str(run.path)}
 
 
 def test_log_lines_cannot_forge_others(run):

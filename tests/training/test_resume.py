@@ -28,7 +28,15 @@ class KillAt(Silent):
 
 
 def config(**train):
-    fixed = {"epochs": 3, "batch_size": 48, "lr": 0.05, "seed": 7, "checkpoint_every": 2, "device": "cpu", "patience": 2}
+    fixed = {
+        "epochs": 3,
+        "batch_size": 48,
+        "lr": 0.05,
+        "seed": 7,
+        "checkpoint_every": 2,
+        "device": "cpu",
+        "patience": 2,
+    }
     return {"train": fixed | train, "evaluate": {"metrics": ["recall@5", "ndcg@20"]}}
 
 
@@ -47,7 +55,11 @@ def digest(run: Run) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("model", "sampler"),
-    [("mf:dim=8", "uniform"), ("mf:dim=8", "dns_mn:m=2,n=6,mode=one"), ("lightgcn:dim=8,layers=2", "mixgcf:candidates=4")],
+    [
+        ("mf:dim=8", "uniform"),
+        ("mf:dim=8", "dns_mn:m=2,n=6,mode=one"),
+        ("lightgcn:dim=8,layers=2", "mixgcf:candidates=4"),
+    ],
 )
 @pytest.mark.parametrize("optimiser", ["adam", "adagrad"])
 def test_resume_after_a_kill_at_any_step_is_bit_identical(small, tmp_path, model, sampler, optimiser):
@@ -110,3 +122,48 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(small, tmp_path):
     session.resume(tmp_path / "cut")
     assert (newest.parent / f"{newest.name}.bad").exists()
     assert digest(Run(tmp_path / "cut"))["metrics"] == digest(Run(tmp_path / "whole"))["metrics"]
+
+
+def test_a_signal_in_the_last_validation_is_heeded(small, tmp_path):
+    import os
+    import signal
+
+    class SignalAtTheEnd(Silent):
+        def epoch(self, record):
+            if record["epoch"] == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as stopped:
+        session.start(resolve(config()), small, path=tmp_path / "run", watch=SignalAtTheEnd())
+    assert stopped.value.exit_code == 143 and not Run(tmp_path / "run").finished
+    session.resume(tmp_path / "run")
+    session.start(resolve(config()), small, path=tmp_path / "whole")
+    assert digest(Run(tmp_path / "run")) == digest(Run(tmp_path / "whole"))
+
+
+def test_nothing_of_a_forgotten_future_survives_a_resume(small, tmp_path):
+    """Killed before the first checkpoint, with epochs logged and a best model written."""
+    settings = resolve(config(checkpoint_every=0, checkpoint_seconds=1e9))
+    with pytest.raises(Killed):
+        session.start(settings, small, path=tmp_path / "run", watch=KillAt(2, 1))
+    run = Run(tmp_path / "run")
+    assert run.load_latest() is None and len(run.metrics()) == 2
+    run.save_best(10**6, {"model": run.load_best().groups["model"]}, {})
+    session.resume(tmp_path / "run")
+    assert [record["epoch"] for record in run.metrics()] == [0, 1, 2]
+    assert run.load_best().step < 10**6
+
+
+def test_a_damaged_best_model_is_named_and_left_alone(small, tmp_path):
+    from negsieve.errors import CheckpointError
+    from negsieve.trained import open_trained
+
+    session.start(resolve(config()), small, path=tmp_path / "run")
+    file = next((tmp_path / "run" / "best").rglob("model.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    for use in (open_trained, session.resume):
+        with pytest.raises(CheckpointError, match=r"best.step-\d+.model\.safetensors"):
+            use(tmp_path / "run")
+    assert file.exists()

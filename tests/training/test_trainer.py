@@ -18,7 +18,9 @@ def settings(**layers):
     return resolve({"train": train, "model": "mf:dim=16", "evaluate": {"metrics": ["recall@10", "ndcg@20"]}}, layers)
 
 
-@pytest.mark.parametrize("model", ["mf:dim=16", "lightgcn:dim=16,layers=2", "mf:dim=16,similarity=cosine,temperature=0.2"])
+@pytest.mark.parametrize(
+    "model", ["mf:dim=16", "lightgcn:dim=16,layers=2", "mf:dim=16,similarity=cosine,temperature=0.2"]
+)
 def test_training_beats_popularity_clearly(small, tmp_path, model):
     from negsieve.evaluation.evaluator import Evaluator
     from negsieve.evaluation.reference import popularity
@@ -31,9 +33,7 @@ def test_training_beats_popularity_clearly(small, tmp_path, model):
 @pytest.mark.parametrize("loss", ["bpr", "soft_bpr:beta=0.2", "bce", "hinge", "softmax:temperature=0.5"])
 @pytest.mark.parametrize("sampler", ["uniform:n_negatives=3", "in_batch", "softmax_v:n=8", "pdns:candidates=4"])
 def test_every_loss_trains_with_every_kind_of_negatives(small, tmp_path, loss, sampler):
-    result = session.start(
-        settings(loss=loss, sampler=sampler, train={"epochs": 2}), small, path=tmp_path / "run"
-    )
+    result = session.start(settings(loss=loss, sampler=sampler, train={"epochs": 2}), small, path=tmp_path / "run")
     records = Run(tmp_path / "run").metrics()
     assert records[-1]["loss"] < records[0]["loss"]
     assert 0 <= result["false_negative_rate"] < 0.5
@@ -49,9 +49,7 @@ def test_the_best_epoch_on_valid_is_what_is_restored_and_measured(small, tmp_pat
 
 
 def test_choosing_on_test_is_possible_and_stamped(small, tmp_path):
-    result = session.start(
-        settings(train={"epochs": 3, "select_on": "test"}), small, path=tmp_path / "run"
-    )
+    result = session.start(settings(train={"epochs": 3, "select_on": "test"}), small, path=tmp_path / "run")
     assert result["stamps"] == ["chosen on test"]
     assert "test" in Run(tmp_path / "run").metrics()[0]
 
@@ -121,9 +119,13 @@ def test_a_device_that_is_not_there_is_named(small, tmp_path):
         session.start(settings(train={"device": "gpu"}), small, path=tmp_path / "run")
 
 
-def test_bf16_trains_to_about_the_same(small, tmp_path):
-    full = session.start(settings(), small, path=tmp_path / "fp32")
-    half = session.start(settings(train={"precision": "bf16"}), small, path=tmp_path / "bf16")
+@pytest.mark.parametrize(
+    ("model", "sampler"), [("mf:dim=16", "uniform"), ("lightgcn:dim=16,layers=2", "mixgcf:candidates=4")]
+)
+def test_bf16_trains_to_about_the_same(small, tmp_path, model, sampler):
+    parts = {"model": model, "sampler": sampler}
+    full = session.start(settings(**parts), small, path=tmp_path / "fp32")
+    half = session.start(settings(train={"precision": "bf16"}, **parts), small, path=tmp_path / "bf16")
     for run in (full, half):
         assert run["metrics"]["test"]["recall@10"] > 0.2
     assert abs(full["metrics"]["valid"]["ndcg@20"] - half["metrics"]["valid"]["ndcg@20"]) < 0.1

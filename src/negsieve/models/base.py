@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from negsieve.errors import UsageError
 from negsieve.rng import streams
 from negsieve.scorers import Encoder, Scorer, gather
 from negsieve.types import Batch, Negatives
@@ -57,6 +58,8 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
 
 def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float, seed: int):
     """Two fresh parameters ``[U, D]`` and ``[I, D]`` from the "init" stream of ``seed``."""
+    if dim < 1 or not std > 0:
+        raise UsageError(f"dim={dim}, init_std={std}: wanted a width of 1 or more and a deviation above 0")
     rng = streams("init", seed=seed)
     tables = [torch.empty(n, dim) for n in (n_users, n_items)]
     for table in tables:
@@ -65,12 +68,19 @@ def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float,
         elif init == "xavier_uniform":
             nn.init.xavier_uniform_(table, generator=rng)
         else:
-            raise ValueError(f"init={init!r}, wanted 'normal' or 'xavier_uniform'")
+            raise UsageError(f"init={init!r}, wanted 'normal' or 'xavier_uniform'")
     return nn.Parameter(tables[0]), nn.Parameter(tables[1])
 
 
+def check_temperature(value: float) -> float:
+    """``value`` if it can divide a score. Raises UsageError otherwise."""
+    if not value > 0:
+        raise UsageError(f"temperature={value}, wanted a number above 0")
+    return value
+
+
 def similarity_is_cosine(name: str) -> bool:
-    """Whether ``similarity`` means the cosine. Raises ValueError for anything but dot and cosine."""
+    """Whether ``similarity`` means the cosine. Raises UsageError for anything but dot and cosine."""
     if name not in ("dot", "cosine"):
-        raise ValueError(f"similarity={name!r}, wanted 'dot' or 'cosine'")
+        raise UsageError(f"similarity={name!r}, wanted 'dot' or 'cosine'")
     return name == "cosine"

@@ -8,11 +8,14 @@ propagation of the gradient: the backward pass never transposes anything.
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from negsieve.models.base import Model, row_penalty, similarity_is_cosine, start_tables
+from negsieve.errors import UsageError
+from negsieve.models.base import Model, check_temperature, row_penalty, similarity_is_cosine, start_tables
 from negsieve.scorers import Towers
 from negsieve.seen import Seen
 
@@ -34,19 +37,19 @@ class LightGCN(Model):
         n_items: int,
         *,
         train: Seen,
-        dim: int = 64,
-        layers: int = 3,
-        init: str = "normal",
-        init_std: float = 0.1,
-        similarity: str = "dot",
-        temperature: float = 1.0,
+        dim: PositiveInt = 64,
+        layers: NonNegativeInt = 3,
+        init: Literal["normal", "xavier_uniform"] = "normal",
+        init_std: PositiveFloat = 0.1,
+        similarity: Literal["dot", "cosine"] = "dot",
+        temperature: PositiveFloat = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if layers < 0:
-            raise ValueError(f"layers={layers}, wanted 0 or more")
+            raise UsageError(f"layers={layers}, wanted 0 or more")
         self.n_users, self.n_items, self.hops = n_users, n_items, layers
-        self.cosine, self.temperature = similarity_is_cosine(similarity), temperature
+        self.cosine, self.temperature = similarity_is_cosine(similarity), check_temperature(temperature)
         self.user, self.item = start_tables(n_users, n_items, dim=dim, init=init, std=init_std, seed=seed)
         self.register_buffer("adjacency", normalised_adjacency(train), persistent=False)
 
@@ -85,9 +88,11 @@ class _Propagate(torch.autograd.Function):
         ctx.adjacency, ctx.hops = adjacency, hops
         ctx.set_materialize_grads(False)
         layers, pooled = [start], start.clone()
-        for _ in range(hops):
-            layers.append(adjacency @ layers[-1])
-            pooled += layers[-1]
+        # sparse products exist in single precision only, whatever autocast would like
+        with torch.autocast(start.device.type, enabled=False):
+            for _ in range(hops):
+                layers.append(adjacency @ layers[-1])
+                pooled += layers[-1]
         return pooled.div_(hops + 1), *layers[1:]
 
     @staticmethod

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from negsieve.models.base import Model, row_penalty, similarity_is_cosine, start_tables
+from negsieve.models.base import Model, check_temperature, row_penalty, similarity_is_cosine, start_tables
 from negsieve.scorers import Towers
 
 
@@ -24,16 +27,16 @@ class MF(Model):
         n_users: int,
         n_items: int,
         *,
-        dim: int = 64,
-        init: str = "normal",
-        init_std: float = 0.1,
-        similarity: str = "dot",
-        temperature: float = 1.0,
+        dim: PositiveInt = 64,
+        init: Literal["normal", "xavier_uniform"] = "normal",
+        init_std: PositiveFloat = 0.1,
+        similarity: Literal["dot", "cosine"] = "dot",
+        temperature: PositiveFloat = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.n_users, self.n_items = n_users, n_items
-        self.cosine, self.temperature = similarity_is_cosine(similarity), temperature
+        self.cosine, self.temperature = similarity_is_cosine(similarity), check_temperature(temperature)
         self.user, self.item = start_tables(n_users, n_items, dim=dim, init=init, std=init_std, seed=seed)
 
     def _towers(self, user: Tensor, item: Tensor) -> Towers:

@@ -24,7 +24,7 @@ def verdict(study: dict, rows: list[dict], missing: list[dict]) -> list[str]:
     lost = [one for one in missing if one["seed"] is not None and not one.get("counted")]
     if lost:
         planned = len(study["seeds"]) * sum(not row["reference"] for row in rows)
-        sentences.append(f"{words.plural(len(lost), 'run')} of {planned} {_be(len(lost))} missing, listed below.")
+        sentences.append(f"{words.plural(len(lost), 'run')} of {planned} {_be(len(lost))} missing.")
     return sentences
 
 
@@ -81,8 +81,10 @@ def _others(trained: list[dict], best: dict, baseline: str) -> list[str]:
         )
         if count
     ]
-    head = f"Of the other {len(rest)}, " if len(rest) > 1 else "Of the other method, "
-    return [f"{head}{words.listed(parts)}. Methods were tested against the baseline only, not against each other."]
+    told = f"Of the other {len(rest)}, {words.listed(parts)}"
+    if len(rest) == 1:
+        told = f"The other method {parts[0].removeprefix('1 ')}"
+    return [f"{told}. Methods were tested against the baseline only, not against each other."]
 
 
 def _false(best: dict, trained: list[dict], baseline: str) -> list[str]:

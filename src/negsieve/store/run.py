@@ -21,7 +21,16 @@ from torch import Tensor
 
 from negsieve.errors import CannotCreate, MissingInput, StorageError, UsageError
 from negsieve.store import checkpoint
-from negsieve.store.atomic import append_line, json_text, read_json, read_lines, read_yaml, write_text, yaml_text
+from negsieve.store.atomic import (
+    append_line,
+    json_text,
+    read_json,
+    read_lines,
+    read_yaml,
+    remove,
+    write_text,
+    yaml_text,
+)
 from negsieve.store.environment import environment
 from negsieve.store.lock import locked
 from negsieve.store.table import read_table, write_table
@@ -166,14 +175,21 @@ class Run:
         return None if found is None else checkpoint.load(found)
 
     def load_best(self) -> checkpoint.Checkpoint:
-        """The best model. Raises MissingInput where no epoch was ever the best."""
-        found = checkpoint.latest(self.best, warn=self.log)
-        if found is None:
+        """The best model. Raises MissingInput where no epoch was ever the best, CheckpointError where it is damaged."""
+        found = checkpoint.steps(self.best)
+        if not found:
             raise MissingInput(
                 f"{self.best}: looked for the best model of the run, found none. "
                 f"Train it first: negsieve train --resume {shlex.quote(str(self.path))}"
             )
-        return checkpoint.load(found)
+        return checkpoint.load(found[max(found)])
+
+    def rewind(self, *, last_epoch: int, step: int) -> None:
+        """Forgets what was written after a checkpoint: metrics of later epochs, a best model of a later step."""
+        self.truncate_metrics(last_epoch)
+        for later, folder in checkpoint.steps(self.best).items():
+            if later > step:
+                remove(folder)
 
     def write_per_user(self, table) -> None:
         """Writes ``per_user.parquet`` from columns or a pyarrow Table."""
@@ -192,8 +208,8 @@ class Run:
         return (self.path / "result.json").is_file()
 
     def result(self) -> dict | None:
-        """The result, or None while the run is not finished."""
-        return read_json(self.path / "result.json") if self.finished else None
+        """The result, or None while the run is not finished; its ``run`` is where the directory is now."""
+        return read_json(self.path / "result.json") | {"run": str(self.path)} if self.finished else None
 
 
 def inside(root: str | Path, name: str, *, kind: str = "run") -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from negsieve import spec
 from negsieve.config import RunConfig, from_assignments, resolve
 from negsieve.errors import UsageError, nearest
 from negsieve.evaluation.metrics import parse_metric
+from negsieve.models import named as models
+from negsieve.samplers import named as samplers
 from negsieve.training.build import make_loss, reported
 
 
@@ -76,7 +78,13 @@ class Plan:
 def make_method(model: str, sampler: str, loss: str = "auto") -> Method:
     """A method from specs as typed; spelling is made canonical, so equal methods are equal."""
     loss_name, _ = make_loss(loss, sampler)
-    return Method(str(spec.parse(model)), str(spec.parse(sampler)), loss_name)
+    return Method(_canonical(model, models.ALIASES), _canonical(sampler, samplers.ALIASES), loss_name)
+
+
+def _canonical(text: str, aliases: Mapping[str, str]) -> str:
+    """One spelling for one method: names for aliases, parameters in order."""
+    parsed = spec.parse(text)
+    return str(spec.Spec(aliases.get(parsed.name, parsed.name), parsed.params))
 
 
 def parse_method(text: str) -> Method:
@@ -93,7 +101,7 @@ def parse_own(text: str) -> tuple[str, dict[str, Any]]:
     """``pdns:train.l2=0.003,train.lr=0.03`` -> the name, and the layer of settings."""
     name, colon, rest = text.partition(":")
     layer = from_assignments(rest.split(",")) if rest else {}
-    if not colon or not layer or set(layer) != {"train"}:
+    if not (name.strip() and colon and layer) or set(layer) != {"train"}:
         raise UsageError(f"settings of its own {text!r}: wanted NAME:train.key=value,..., such as pdns:train.l2=0.003")
     return spec.parse(name).name, layer
 
@@ -168,4 +176,3 @@ class Outcome:
     path: Path
     result: dict[str, Any] | None = None
     why: str | None = None
-    per_user: dict[str, Any] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from negsieve.config import RunConfig, resolve
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.errors import Interrupted, NegsieveError
+from negsieve.report import run_page
 from negsieve.store.run import Run
 from negsieve.study.plan import Outcome, Plan
 from negsieve.training import session
@@ -96,6 +97,7 @@ def _attempt(
     """A run's result, or why there is none. Only an interruption passes through."""
     try:
         found = session.start(config, dataset, path=Path(path), trusted=trusted, watch=watch, data_from=root / "data")
+        run_page(Path(path))
         return found, None
     except Interrupted:
         raise

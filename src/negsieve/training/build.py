@@ -10,14 +10,17 @@ import torch
 from negsieve import losses, spec
 from negsieve.config import EvaluateConfig, RunConfig
 from negsieve.data.dataset import Dataset
-from negsieve.errors import ConfigError, DataError, UsageError
+from negsieve.errors import ConfigError, DataError, NegsieveError, UsageError
 from negsieve.evaluation.evaluator import Evaluator
 from negsieve.evaluation.metrics import parse_metric
 from negsieve.models import named as models
 from negsieve.models.base import Model
+from negsieve.rng import streams
 from negsieve.samplers import named
 from negsieve.samplers.base import Sampler
+from negsieve.scorers import Dot
 from negsieve.training.step import Loss
+from negsieve.types import Batch
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -36,10 +39,25 @@ def pick_device(wanted: str) -> torch.device:
 def make_sampler(text: str, dataset: Dataset, *, trusted: Collection[str] = ()) -> Sampler:
     """The sampler that a spec names. ``module:function`` is imported only when ``trusted`` holds its text."""
     parsed = spec.parse(text)
+    if parsed.outside and text not in trusted:
+        raise UsageError(
+            f"sampler {text!r} is code outside negsieve, which is imported only for whoever types it: "
+            f"repeat it as --sampler {text}, or sampler={text!r} in Python"
+        )
     function = named.find(parsed.name, allow_import=text in trusted)
     # an index of its own: the sampler takes it along to its device
     offers = {"n_items": dataset.n_items, "n_users": dataset.n_users, "seen": dataset.seen("train")}
-    return spec.bind(function, parsed, offers)
+    try:
+        made = spec.bind(function, parsed, offers)
+    except NegsieveError:
+        raise
+    except Exception as problem:
+        if parsed.name in named.METHODS:
+            raise
+        raise UsageError(f"sampler {text!r} failed while it was made: {type(problem).__name__}: {problem}") from problem
+    if not isinstance(made, Sampler):
+        raise UsageError(f"sampler {text!r} returned {type(made).__name__}, wanted a negsieve.samplers.base.Sampler")
+    return made
 
 
 def make_loss(text: str, sampler: str) -> tuple[str, Loss]:
@@ -99,10 +117,30 @@ def reported(config: RunConfig, metric: object) -> str:
 def refuse_misnamed(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ()) -> None:
     """Raises UsageError, before any work, for a model, sampler, loss or metric that cannot be made."""
     refuse_misnamed_model(config.model)
-    make_sampler(config.sampler, dataset, trusted=trusted)
+    _try(make_sampler(config.sampler, dataset, trusted=trusted), config.sampler, dataset)
     make_loss(config.loss, config.sampler)
     make_evaluator(config, dataset)
     make_evaluator(config, dataset, final=True)
+
+
+def _try(sampler: Sampler, text: str, dataset: Dataset) -> None:
+    """Draws once for two rows: a composition that cannot work, or ids that do not exist, fail before any work."""
+    user, item = (side[:2] for side in dataset.pairs("train"))
+    scorer = Dot(torch.zeros(len(user), 1), torch.zeros(dataset.n_items, 1))
+    try:
+        drawn = sampler.sample(Batch(user, item, torch.arange(len(user))), scorer, streams("trial")).item
+    except NegsieveError:
+        raise
+    except Exception as problem:
+        if not spec.parse(text).outside:
+            raise
+        raise UsageError(f"sampler {text!r} failed to draw: {type(problem).__name__}: {problem}") from problem
+    if drawn.dtype != torch.long or drawn.ndim != 2 or len(drawn) not in (1, len(user)):
+        raise UsageError(f"sampler {text!r} drew {drawn.dtype} of shape {list(drawn.shape)}, wanted Long[B, K]")
+    if drawn.numel() and not 0 <= int(drawn.min()) <= int(drawn.max()) < dataset.n_items:
+        raise UsageError(
+            f"sampler {text!r} drew items {int(drawn.min())}..{int(drawn.max())}, wanted 0..{dataset.n_items - 1}"
+        )
 
 
 def refuse_misnamed_model(text: str) -> None:

@@ -62,7 +62,7 @@ def start(
         raise CannotCreate(f"{path}: holds a run on other data. Choose another folder, or resume that run.")
     with run.lock():
         if run.finished:
-            return run.result()
+            return _proven(run)
         if not (run.path / "data").exists():
             _place_data(run, dataset, data_from)
         return _work(run, config, dataset, device=device, trusted=trusted, watch=watch)
@@ -76,7 +76,7 @@ def resume(path: Path, *, trusted: Collection[str] = (), watch: Watcher | None =
     run = Run.open(path)
     with run.lock():
         if run.finished:
-            return run.result()
+            return _proven(run)
         if not (run.path / "data").exists():
             raise ConfigError(f"{path}: stopped before its data was saved; start it anew with the same command")
         config = resolve(run.config())
@@ -87,6 +87,12 @@ def resume(path: Path, *, trusted: Collection[str] = (), watch: Watcher | None =
             run.log(f"resumed elsewhere, so the same bits are not promised: {line}")
         dataset = snapshot.load(run.path / "data")
         return _work(run, config, dataset, device=device, trusted=trusted, watch=watch)
+
+
+def _proven(run: Run) -> dict[str, Any]:
+    """The result of a finished run whose best model is still whole. Raises CheckpointError otherwise."""
+    run.load_best()
+    return run.result()
 
 
 def _place_data(run: Run, dataset: Dataset, data_from: Path | None) -> None:
@@ -111,6 +117,7 @@ def _work(
     watch: Watcher | None,
 ) -> dict[str, Any]:
     begun = time.perf_counter()
+    run.log(f"{config.model}, {config.sampler}, {config.loss} on {dataset.name} ({dataset.hash[:12]}), {device}")
     trainer = Trainer(
         build.make_model(config, dataset),
         build.make_sampler(config.sampler, dataset, trusted=trusted),
@@ -125,7 +132,9 @@ def _work(
     )
     before = 0.0
     newest = run.load_latest()
-    if newest is not None:
+    if newest is None:
+        run.rewind(last_epoch=-1, step=0)
+    else:
         trainer.restore(newest)
         run.log(f"resumed at epoch {trainer.standing.epoch}, step {trainer.standing.step}")
         before = sum(sum(record["seconds"].values()) for record in run.metrics())
@@ -170,6 +179,7 @@ def _finish(
         "data_hash": dataset.hash,
     }
     run.finish(result)
+    run.log(f"finished after {standing.epoch} epochs ({standing.stopped}), best epoch {best}")
     return result
 
 

@@ -7,11 +7,13 @@ stands; so resuming from any checkpoint gives the bits of a run that was never s
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from time import monotonic
 
 import torch
 
+from negsieve import spec
 from negsieve.config import TrainConfig
 from negsieve.data.batches import batches, n_batches
 from negsieve.data.dataset import Dataset
@@ -60,7 +62,7 @@ class Trainer:
         run: Run,
         config: TrainConfig,
         device: torch.device,
-        sampler_name: str = "",
+        sampler_name: str = "uniform",
         watch: Watcher | None = None,
     ) -> None:
         self.config, self.run, self.evaluator, self.device = config, run, evaluator, device
@@ -106,17 +108,25 @@ class Trainer:
             self._step(epoch, step, rows.to(self.device))
             standing.step, standing.steps_done = step + 1, standing.steps_done + 1
             self.watch.step(epoch, step)
-            if stop.caught:
-                self.save()
-                self.run.log(f"stopped by signal {stop.caught} after step {step} of epoch {epoch}")
-                raise Interrupted(
-                    f"stopped after step {step + 1} of {self.steps} in epoch {epoch}; everything is saved. "
-                    f"Go on with: negsieve train --resume {self.run.path}",
-                    signal_number=stop.caught,
-                )
+            self._heed(stop)
             if config.checkpoint_every and standing.steps_done % config.checkpoint_every == 0:
                 self.save()
         self._close_epoch()
+        self._heed(stop)
+
+    def _heed(self, stop: Stop) -> None:
+        """After a signal: saves and raises Interrupted, which says how to go on."""
+        if not stop.caught:
+            return
+        self.save()
+        where = f"after step {self.standing.step} of {self.steps} in epoch {self.standing.epoch}"
+        self.run.log(f"stopped by signal {stop.caught} {where}")
+        outside = f" --sampler {shlex.quote(self.sampler_name)}" if spec.parse(self.sampler_name).outside else ""
+        raise Interrupted(
+            f"stopped {where}; everything is saved. "
+            f"Go on with: negsieve train --resume {shlex.quote(str(self.run.path))}{outside}",
+            signal_number=stop.caught,
+        )
 
     def _step(self, epoch: int, step: int, rows: torch.Tensor) -> None:
         config, clock = self.config, self._clock
@@ -199,7 +209,7 @@ class Trainer:
         self.meter.load_state_dict(found.groups["meter"])
         unpack_optimiser(self.optimiser, found.groups["optimiser"], found.state["optimiser"])
         self.standing = Standing(**found.state["standing"])
-        self.run.truncate_metrics(self.standing.epoch - 1)
+        self.run.rewind(last_epoch=self.standing.epoch - 1, step=self.standing.steps_done)
 
     def restore_best(self) -> int:
         """Puts the best epoch's weights back and returns that epoch; without validation, the last one's."""

@@ -1,0 +1,79 @@
+"""What cannot work is refused before anything is written."""
+
+import pytest
+import torch
+
+from negsieve.config import resolve
+from negsieve.errors import ConfigError, UsageError
+from negsieve.samplers.base import Sampler
+from negsieve.training import session
+from negsieve.types import Negatives
+
+
+class Beyond(Sampler):
+    """Draws an item that does not exist."""
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__()
+        self.n_items = n_items
+
+    def sample(self, batch, scorer, rng):
+        return Negatives(torch.full((len(batch), 1), self.n_items))
+
+
+def beyond(n_items: int) -> Sampler:
+    return Beyond(n_items)
+
+
+def three(n_items: int) -> int:
+    return 3
+
+
+def boom(n_items: int) -> Sampler:
+    raise RuntimeError("no shelf left")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"model": "mf:dim=0"}, "dim"),
+        ({"model": "mf:dim=-3"}, "dim"),
+        ({"model": "mf:similarity=angle"}, "similarity"),
+        ({"model": "mf:init=ones"}, "init"),
+        ({"model": "mf:temperature=0"}, "temperature"),
+        ({"model": "lightgcn:layers=-1"}, "layers"),
+        ({"sampler": "dns_mn:m=40,n=32"}, "40"),
+        ({"sampler": "dns:candidates=4,n_negatives=8"}, "8"),
+        ({"sampler": "in_batch:x=1"}, "x"),
+        ({"loss": "hinge:margin=abc"}, "margin"),
+        ({"train": {"metric": "recal@20"}}, "recal"),
+    ],
+)
+def test_a_bad_part_is_refused_by_name_and_nothing_is_written(small, tmp_path, parts, words):
+    with pytest.raises(UsageError, match=words):
+        session.start(resolve(parts), small, path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("beyond", r"drew items 60\.\.60, wanted 0\.\.59"), ("three", "returned int"), ("boom", "no shelf left")],
+)
+def test_a_faulty_sampler_from_outside_is_named(small, tmp_path, name, words, monkeypatch):
+    import sys
+    import types
+
+    shop = types.ModuleType("shop_for_a_test")
+    shop.beyond, shop.three, shop.boom = beyond, three, boom
+    monkeypatch.setitem(sys.modules, "shop_for_a_test", shop)
+    text = f"shop_for_a_test:{name}"
+    with pytest.raises(UsageError, match=words):
+        session.start(resolve({"sampler": text}), small, path=tmp_path / "run", trusted=[text])
+    with pytest.raises(UsageError, match="repeat it as --sampler"):
+        session.start(resolve({"sampler": text}), small, path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_ratios_that_are_no_shares_are_refused():
+    with pytest.raises(ConfigError, match=r"data\.split\.ratios: .*sum to 1"):
+        resolve({"data": {"split": {"ratios": [0.5, 0.5, 0.5]}}})
