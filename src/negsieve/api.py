@@ -293,7 +293,8 @@ def fresh_path(config: RunConfig, dataset: Dataset) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     digest = hashlib.blake2b(repr((config.plain(), dataset.hash)).encode(), digest_size=3).hexdigest()
     short = f"{dataset.name}-{config.model.split(':')[0]}-{config.sampler.split(':')[0]}"
-    name = f"{_as_name(config.name or short)[:40]}-{stamp}-{digest}"
+    own = check_name(config.name) if config.name else _as_name(short)
+    name = f"{own[:40]}-{stamp}-{digest}"
     taken = (Path("runs") / (name if again == 1 else f"{name}-{again}") for again in count(1))
     return next(path for path in taken if not path.exists())
 

@@ -37,7 +37,7 @@ def test_the_table_shows_warm_and_cold_beside_the_whole(call, log, tmp_path):
         "false negatives",
         "report.html",
     ):
-        assert words in said.out
+        assert words in said.out.replace("\n", "").replace(" ", "") or words in said.out  # a long path is folded
     assert "shop: 31 users" in said.err
     assert said.err.count("valid ndcg@20") == 2, "a line for each validated epoch where stderr is no terminal"
     assert f"negsieve recommend {tmp_path / 'run'}" in said.err.replace("\n", "")

@@ -130,7 +130,8 @@ def _by_alias(role: str, names: Sequence[str], *, taken: set[str], file: str, ro
     if len(fits) > 1:
         which = " and ".join(repr(names[at]) for at in fits)
         raise DataError(
-            f"found {which}, wanted one {role} column; say which: columns={{{role!r}: {names[fits[0]]!r}}}",
+            f"found {which}, wanted one {role} column; say which: --columns {role}={names[fits[0]]} "
+            f"(in Python columns={{{role!r}: {names[fits[0]]!r}}})",
             file=file,
             row=row,
         )
@@ -143,9 +144,9 @@ def _demand(
     missing = [role for role in roles if role in REQUIRED and role not in place]
     if missing:
         wanted = " and ".join(f"a column for the {role} (such as {ALIASES[role][0]!r})" for role in missing)
-        hint = ", ".join(f"{role!r}: ..." for role in missing)
+        hint = ",".join(f"{role}=NAME" for role in missing)
         raise DataError(
-            f"found the header {_listing(names)}, wanted {wanted}; add a header line, or say columns={{{hint}}}",
+            f"found the header {_listing(names)}, wanted {wanted}; add a header line, or say --columns {hint}",
             file=file,
             row=row,
         )

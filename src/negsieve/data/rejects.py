@@ -52,7 +52,10 @@ class Rejects:
             lines.append(f"  and {hidden} more")
         allowed = f"skip_bad={skip_bad} allows fewer" if skip_bad else "none is allowed by default"
         rows = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-        lines.append(f"{rows}; {allowed}. Correct the file, or leave bad rows out with skip_bad={self.count}.")
+        lines.append(
+            f"{rows}; {allowed}. Correct the file, or leave bad rows out with "
+            f"--set data.skip_bad={self.count} (in Python skip_bad={self.count})."
+        )
         raise DataError("\n".join(lines), file=head.file, row=head.line, column=head.column)
 
 
