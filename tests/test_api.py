@@ -100,7 +100,7 @@ def test_folders_are_named_after_whatever_the_data_are_called(small):
     odd = Dataset("my log (é)/../x", small.interactions, small.part)
     path = fresh_path(resolve({"sampler": "shop.samplers:nearby"}), odd)
     assert path.parent == Path("runs") and check_name(path.name)
-    with pytest.raises(negsieve.errors.UsageError, match="run name '../x y'"):
+    with pytest.raises(negsieve.errors.UsageError, match=r"run name '\.\./x y'"):
         fresh_path(resolve({"name": "../x y"}), odd)
     assert fresh_path(resolve(), small).name.startswith("small-mf-uniform-")
 
