@@ -83,3 +83,10 @@ def test_ids_come_back_from_csv_as_they_went(ids):
 
     text = as_text(pa.table({"item_id": pa.array(ids, pa.string()), "rank": list(range(len(ids)))}), "csv")
     assert [row["item_id"] for row in csv.DictReader(io.StringIO(text, newline=""))] == ids
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    from negsieve.errors import CannotCreate
+
+    with pytest.raises(CannotCreate, match="there is no folder .*nowhere"):
+        write_table(pa.table({"user_id": ["a"]}), tmp_path / "nowhere" / "x.csv")

@@ -16,6 +16,7 @@ _HOME = {
     "named": "samplers.named",
     "losses": "losses",
     "check_sampler": "testing.check_sampler",
+    "NegsieveError": "errors",
     "load_data": "api",
     "train": "api",
     "evaluate": "api",

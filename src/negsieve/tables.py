@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from negsieve.errors import UsageError
-from negsieve.store.atomic import replacing
+from negsieve.errors import CannotCreate, UsageError
+from negsieve.store import table as store_table
+from negsieve.store.atomic import write_text
 
 FORMATS = ("csv", "parquet", "jsonl")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -21,18 +21,20 @@ def write_table(table: pa.Table, path: str | Path, *, format: str | None = None)
     """Writes ``table`` to ``path``; the format is guessed from the ending unless given.
 
     Ids keep their bytes. In CSV a title that a spreadsheet would run as a formula gets a leading
-    apostrophe. Raises UsageError for an unknown format, StorageError when the disk refuses.
+    apostrophe. Raises UsageError for an unknown format, CannotCreate where there is no such folder,
+    StorageError when the disk refuses.
     """
     path = Path(path)
     ending = path.suffix[1:].lower()
     format = format or {"json": "jsonl", "ndjson": "jsonl"}.get(ending, ending)
     if format not in FORMATS:
         raise UsageError(f"{path}: format {format!r}, wanted one of {', '.join(FORMATS)}, by ending or by --format")
-    with replacing(path) as temporary:
-        if format == "parquet":
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        else:
-            temporary.write_text(as_text(table, format), encoding="utf-8", newline="")
+    if not path.parent.is_dir():
+        raise CannotCreate(f"{path}: there is no folder {path.parent}; make it first, or name another with --out")
+    if format == "parquet":
+        store_table.write_table(path, table)
+    else:
+        write_text(path, as_text(table, format))
     return path
 
 

@@ -89,7 +89,7 @@ def test_every_method_and_the_losses_have_a_page():
     pages = Path(__file__).parents[2] / "docs" / "methods"
     for name, function in METHODS.items():
         text = (pages / f"{name}.md").read_text(encoding="utf-8")
-        assert f"`{name}`" in text and "Figures: see benchmarks" in text
+        assert f"`{name}`" in text and "**Figures.**" in text
         for parameter in function.__kwdefaults__ or {}:
             assert f"`{parameter}`" in text, f"docs/methods/{name}.md does not mention {parameter}"
     text = (pages / "losses.md").read_text(encoding="utf-8")
