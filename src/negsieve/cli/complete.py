@@ -38,10 +38,12 @@ def samplers(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
+    """Completes the name of a model."""
     return _starting(table_names("model"), incomplete)
 
 
 def losses(incomplete: str) -> list[str]:
+    """Completes the name of a loss."""
     return _starting(table_names("loss"), incomplete)
 
 
@@ -60,34 +62,42 @@ def settings(incomplete: str) -> list[str]:
 
 
 def splits(incomplete: str) -> list[str]:
+    """Completes the name of a way of splitting."""
     return _starting(["auto", "given", "ratio", "loo", "temporal", "kfold", "none"], incomplete)
 
 
 def formats(incomplete: str) -> list[str]:
+    """Completes the name of a file format of the data."""
     return _starting(["csv", "tsv", "jsonl", "parquet", "inter", "lightgcn"], incomplete)
 
 
 def devices(incomplete: str) -> list[str]:
+    """Completes the name of a device."""
     return _starting(["auto", "cpu", "cuda"], incomplete)
 
 
 def table_formats(incomplete: str) -> list[str]:
+    """Completes the name of a format of lists."""
     return _starting(["csv", "parquet", "jsonl"], incomplete)
 
 
 def vector_formats(incomplete: str) -> list[str]:
+    """Completes the name of a format of vectors."""
     return _starting(["parquet", "npy"], incomplete)
 
 
 def parts(incomplete: str) -> list[str]:
+    """Completes the name of a part of the data."""
     return _starting(["test", "valid", "train"], incomplete)
 
 
 def protocols(incomplete: str) -> list[str]:
+    """Completes the name of an evaluation protocol."""
     return _starting(["full", "sampled"], incomplete)
 
 
 def kinds(incomplete: str) -> list[str]:
+    """Completes the name of a kind of thing that can be listed."""
     return _starting(["samplers", "models", "losses", "metrics", "data"], incomplete)
 
 

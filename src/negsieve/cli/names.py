@@ -84,18 +84,21 @@ def samplers() -> list[dict[str, Any]]:
 
 
 def models() -> list[dict[str, Any]]:
+    """The known models, for ``negsieve list`` and for messages."""
     from negsieve.models import named
 
     return [_entry(name, function, named.ALIASES) for name, function in named.MODELS.items()]
 
 
 def losses() -> list[dict[str, Any]]:
+    """The known losses, for ``negsieve list`` and for messages."""
     from negsieve.losses import LOSSES
 
     return [_entry(name, function, {}) for name, function in LOSSES.items()]
 
 
 def metrics() -> list[dict[str, Any]]:
+    """The known metrics, for ``negsieve list`` and for messages."""
     return [
         {"name": name if name == "auc" else f"{name}@20", "about": about, "parameters": {}}
         for name, about in _METRICS.items()

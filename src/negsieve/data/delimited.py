@@ -170,4 +170,5 @@ def _records(path: Path, top: Header) -> Iterator[tuple[int, int, bool]]:
 
 
 def quoted(text: str) -> str:
+    """``text`` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

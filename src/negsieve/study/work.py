@@ -71,6 +71,7 @@ def work(
 
 
 def label(outcome: Outcome) -> str:
+    """What a watcher knows the run by."""
     return f"{outcome.method.name} seed {outcome.seed}"
 
 
