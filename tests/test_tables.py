@@ -88,5 +88,5 @@ def test_ids_come_back_from_csv_as_they_went(ids):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     from negsieve.errors import CannotCreate
 
-    with pytest.raises(CannotCreate, match="there is no folder .*nowhere"):
+    with pytest.raises(CannotCreate, match=r"there is no folder .*nowhere"):
         write_table(pa.table({"user_id": ["a"]}), tmp_path / "nowhere" / "x.csv")
