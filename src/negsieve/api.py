@@ -29,7 +29,7 @@ from negsieve.study.compare import run_study
 from negsieve.study.plan import cross, make_plan, parse_method
 from negsieve.study.work import StudyWatcher
 from negsieve.trained import Trained, open_trained
-from negsieve.training import session
+from negsieve.training import candidates, session
 from negsieve.training.build import make_evaluator
 from negsieve.training.watch import Watcher
 from negsieve.vectors import export
@@ -137,7 +137,8 @@ def evaluate(
     """Measures a finished run again: other metrics, another part, another protocol.
 
     metrics   names, or one text with commas; those of the run's configuration by default
-    protocol  "full" or "sampled" (``n_negatives`` items drawn a held-out one): biased, and named so
+    protocol  "full" or "sampled" (``n_negatives`` items a held-out one, drawn once and saved in the run):
+              biased, and named so
 
     Returns ``run, part, protocol, biased, users, pairs, metrics, groups``. Raises UsageError for a
     metric that does not exist or that the protocol cannot measure.
@@ -150,8 +151,12 @@ def evaluate(
     asked = {"protocol": protocol, "n_negatives": n_negatives}
     layers += [{"evaluate": {key: value for key, value in asked.items() if value is not None}}]
     config = resolve(*layers)
-    evaluator = make_evaluator(config, trained.dataset, final=True)
+    n = config.evaluate.n_negatives
+    saved = candidates.kept(trained.run, n) if config.evaluate.protocol == "sampled" else None
+    evaluator = make_evaluator(config, trained.dataset, final=True, candidates=saved)
     found = evaluator.evaluate(trained.model.frozen(), part).summary()
+    if saved is not None:
+        candidates.keep(trained.run, evaluator, parts=[part], n_negatives=n)
     return {"run": str(trained.run.path)} | found
 
 

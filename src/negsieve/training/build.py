@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 
+import numpy as np
 import torch
 
 from negsieve import losses, spec
@@ -82,13 +83,18 @@ def make_model(config: RunConfig, dataset: Dataset) -> Model:
 
 
 def make_evaluator(
-    config: RunConfig, dataset: Dataset, *, final: bool = False, device: str | torch.device = "cpu"
+    config: RunConfig,
+    dataset: Dataset,
+    *,
+    final: bool = False,
+    device: str | torch.device = "cpu",
+    candidates: dict[str, dict[str, np.ndarray]] | None = None,
 ) -> Evaluator:
     """The evaluator that chooses the best epoch, always by full ranking; ``final``: the one that reports.
 
     ``final`` adds the metrics that are worth their time once and follows ``evaluate.protocol``.
-    ``device`` is where the model's tables are. Raises UsageError for metrics that do not exist, or
-    that the protocol cannot measure.
+    ``device`` is where the model's tables are; ``candidates`` are saved ones for the sampled protocol.
+    Raises UsageError for metrics that do not exist, or that the protocol cannot measure.
     """
     wanted = config.evaluate
     protocol = wanted.protocol if final else "full"
@@ -104,6 +110,7 @@ def make_evaluator(
         metrics=tuple(map(str, metrics)),
         protocol=protocol,
         n_negatives=wanted.n_negatives,
+        candidates=candidates,
         chunk=wanted.chunk,
         device=device,
     )

@@ -22,7 +22,7 @@ from negsieve.evaluation.evaluator import Evaluation
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run
-from negsieve.training import build
+from negsieve.training import build, candidates
 from negsieve.training.trainer import Trainer
 from negsieve.training.watch import Watcher
 
@@ -150,9 +150,14 @@ def _finish(
     """Restores the best epoch and measures it: the figures come from saved state only."""
     best = trainer.restore_best()
     standing = trainer.standing
-    evaluator = build.make_evaluator(config, dataset, final=True, device=trainer.device)
+    sampled = config.evaluate.protocol == "sampled"
+    n = config.evaluate.n_negatives
+    saved = candidates.kept(run, n) if sampled else None
+    evaluator = build.make_evaluator(config, dataset, final=True, device=trainer.device, candidates=saved)
     encoder = trainer.model.frozen()
     found = {part: evaluator.evaluate(encoder, part) for part in ("valid", "test") if len(dataset.rows(part))}
+    if sampled:
+        candidates.keep(run, evaluator, parts=found, n_negatives=n)
     _write_per_user(run, dataset, found)
     chosen = next((record for record in run.metrics() if record["epoch"] == best), {})
     result = {
@@ -172,7 +177,7 @@ def _finish(
         "stamps": ["chosen on test"] if config.train.select_on == "test" else [],
         "metrics": {part: one.metrics for part, one in found.items()},
         "groups": {part: one.groups for part, one in found.items()},
-        "biased": config.evaluate.protocol == "sampled",
+        "biased": sampled,
         "false_negative_rate": chosen.get("false_negative_rate"),
         "diagnostics": {name: chosen.get(name) for name in _DIAGNOSTICS},
         "seconds": round(seconds(), 2),

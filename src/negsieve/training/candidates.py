@@ -1,0 +1,50 @@
+"""The items that sampled evaluation ranks: drawn once for a run, saved in it, reused ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from negsieve.evaluation.evaluator import Evaluator
+from negsieve.store.run import Run
+from negsieve.store.table import read_table, write_table
+
+PARTS = ("valid", "test")
+
+
+def kept(run: Run, n_negatives: int) -> dict[str, dict[str, np.ndarray]]:
+    """What the run holds, by part, as ``Evaluator(candidates=...)`` wants it; nothing where none was saved.
+
+    Raises DataError naming a damaged file. Whether they fit the data is the evaluator's to check.
+    """
+    found = {}
+    for part in PARTS:
+        path = _path(run, part, n_negatives)
+        if path.is_file():
+            table = read_table(path)
+            column = {name: table[name].combine_chunks() for name in table.column_names}
+            found[part] = {
+                "user": column["user"].to_numpy().copy(),
+                "item": column["item"].to_numpy().copy(),
+                "negatives": column["negatives"].flatten().to_numpy().copy().reshape(len(table), n_negatives),
+                "seed": column["seed"].to_numpy()[:1].copy().reshape(()) if len(table) else np.asarray(0),
+            }
+    return found
+
+
+def keep(run: Run, evaluator: Evaluator, *, parts: Iterable[str], n_negatives: int) -> None:
+    """Saves what ``evaluator`` ranked on ``parts``, where it is not saved yet: ``8 * n`` bytes a held-out pair."""
+    for part in parts:
+        path = _path(run, part, n_negatives)
+        if not path.is_file():
+            drawn = evaluator.candidates(part)
+            negatives = pa.FixedSizeListArray.from_arrays(pa.array(drawn["negatives"].reshape(-1)), n_negatives)
+            columns = {"user": drawn["user"], "item": drawn["item"], "negatives": negatives}
+            write_table(path, columns | {"seed": np.full(len(drawn["user"]), int(drawn["seed"]))})
+
+
+def _path(run: Run, part: str, n_negatives: int) -> Path:
+    return run.path / f"candidates-{part}-{n_negatives}.parquet"
