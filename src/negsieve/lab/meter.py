@@ -77,8 +77,7 @@ class Meter(nn.Module):
         stride = max(1, -(-n * item.shape[1] // self.lookups))
         user = batch.user[::stride]
         chosen = item[::stride] if len(item) == n else item.expand(len(user), -1)
-        share = _shares(negatives, item.shape, n)[::stride]  # [b, K], each row sums to 1 or 0
-        share = share.to(torch.float64)
+        share = _shares(negatives, len(user), stride)  # [b, K], each row sums to 1 or 0
         self.covered[(chosen[share > 0])] = True
         self.sum_popularity += (self.item_count[chosen] * share).sum()
         self.sum_counted += share.sum()
@@ -136,13 +135,13 @@ def _items_of(negatives: Negatives) -> Tensor:
     return negatives.item if negatives.parts is None else negatives.parts.flatten(1)
 
 
-def _shares(negatives: Negatives, shape, n: int) -> Tensor:
-    """How much each item counts in its row, ``Float[B, K]``: weights or kept ones, summing to 1."""
-    share = negatives.item.new_ones((n, negatives.item.shape[1]), dtype=torch.float64)
+def _shares(negatives: Negatives, rows: int, stride: int) -> Tensor:
+    """How much each item counts in every ``stride``-th row, ``Double[b, K]``: weights or kept ones, summing to 1."""
+    share = negatives.item.new_ones((rows, negatives.item.shape[1]), dtype=torch.float64)
     if negatives.weight is not None:
-        share = share * negatives.weight.detach()
+        share = share * negatives.weight.detach()[::stride]
     if negatives.keep is not None:
-        share = share * negatives.keep
+        share = share * negatives.keep[::stride]
     if negatives.parts is not None:
         share = share.repeat_interleave(negatives.parts.shape[-1], dim=1)
     return share / share.sum(1, keepdim=True).clamp_min(1e-300)
