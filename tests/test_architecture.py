@@ -10,15 +10,16 @@ import pytest
 import negsieve
 
 SOURCE = Path(negsieve.__file__).parent
-LEAVES = {"errors", "types", "rng", "seen", "spec", "schedule"}
+LEAVES = {"errors", "types", "rng", "seen", "spec", "schedule", "kernels"}
 EDGES = {
     "errors": set(),
     "types": set(),
-    "rng": set(),
-    "seen": {"errors"},
+    "rng": {"kernels"},
+    "kernels": {"errors"},
+    "seen": {"errors", "kernels"},
     "spec": {"errors", "schedule"},
     "data": LEAVES,
-    "scorers": {"types"},
+    "scorers": {"types", "kernels"},
     "recbole": {"errors"},
     "samplers": LEAVES | {"scorers", "recbole"},
     "schedule": {"errors"},

@@ -25,7 +25,7 @@ class Rates(Silent):
 
     def step(self, epoch, step):
         if step == 0:
-            self.lr.append(round(self.trainer.optimiser.param_groups[0]["lr"], 9))
+            self.lr.append(round(self.trainer.engine.optimiser.param_groups[0]["lr"], 9))
             self.factor.append(round(float(next(iter(self.trainer.loss.schedules.values()), 0.0)), 9))
             self.share.append([round(float(one), 9) for one in self.trainer.sampler.schedules()])
 

@@ -8,7 +8,7 @@ stands; so resuming from any checkpoint gives the bits of a run that was never s
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from time import monotonic
 
@@ -27,13 +27,11 @@ from negsieve.models.base import Model
 from negsieve.rng import streams
 from negsieve.samplers.base import Sampler
 from negsieve.schedule import Schedule, each_schedule
-from negsieve.store.checkpoint import Checkpoint, pack_optimiser, unpack_optimiser
+from negsieve.store.checkpoint import Checkpoint
 from negsieve.store.run import Run
-from negsieve.training.optimise import make_optimiser
+from negsieve.training.engine import TorchEngine
 from negsieve.training.signals import Stop
-from negsieve.training.step import forward, refuse_non_finite
 from negsieve.training.watch import Silent, Stopwatch, Watcher
-from negsieve.types import Batch
 
 
 @dataclass
@@ -81,8 +79,17 @@ class Trainer:
         # everything with a gradient or a memory beside the model; a loss may be a plain function
         learns = {"loss": loss} if isinstance(loss, nn.Module) else {}
         self.beside = nn.ModuleDict({"lr": self.lr, **learns}).to(device)
-        trained = (*model.parameters(), *sampler.parameters(), *self.beside.parameters())
-        self.optimiser = make_optimiser(trained, config)
+        self.engine = TorchEngine(
+            self.model,
+            self.sampler,
+            loss,
+            user=self.user,
+            item=self.item,
+            meter=self.meter,
+            config=config,
+            beside=self.beside,
+            sampler_name=sampler_name,
+        )
         self.standing = Standing()
         self.validates = len(dataset.rows(config.select_on)) > 0
         self.steps = n_batches(len(self.user), config.batch_size, config.drop_last)
@@ -109,8 +116,7 @@ class Trainer:
             self.sampler.begin(epoch, self.model.frozen(), rng)
             each_schedule(self.beside, lambda one: one.move(epoch))
             self._clock.lap("refresh")
-        for group in self.optimiser.param_groups:
-            group["lr"] = float(self.lr)
+        self.engine.set_rate(float(self.lr))
         order = batches(
             len(self.user),
             size=config.batch_size,
@@ -119,15 +125,28 @@ class Trainer:
             start=standing.step,
             drop_last=config.drop_last,
         )
-        for step, rows in order:
-            self._step(epoch, step, rows.to(self.device))
-            standing.step, standing.steps_done = step + 1, standing.steps_done + 1
-            self.watch.step(epoch, step)
+        for first, rows in self._together(order):
+            self.engine.advance(epoch, first, rows, self._clock)
+            standing.step, standing.steps_done = first + len(rows), standing.steps_done + len(rows)
+            self.watch.step(epoch, standing.step - 1)
             self._heed(stop)
             if config.checkpoint_every and standing.steps_done % config.checkpoint_every == 0:
                 self.save()
+        self.engine.settle()
         self._close_epoch()
         self._heed(stop)
+
+    def _together(self, order: Iterable[tuple[int, torch.Tensor]]) -> Iterator[tuple[int, list[torch.Tensor]]]:
+        """(first step, rows of each) in blocks as long as the engine likes; a block ends where a save is due."""
+        every, start = self.config.checkpoint_every, self.standing.steps_done - self.standing.step
+        block: list[torch.Tensor] = []
+        for step, rows in order:
+            block.append(rows)
+            if len(block) == self.engine.block or (every and (start + step + 1) % every == 0):
+                yield step + 1 - len(block), block
+                block = []
+        if block:
+            yield step + 1 - len(block), block
 
     def _heed(self, stop: Stop) -> None:
         """After a signal: saves and raises Interrupted, which says how to go on."""
@@ -142,37 +161,6 @@ class Trainer:
             f"Go on with: negsieve train --resume {shlex.quote(str(self.run.path))}{outside}",
             signal_number=stop.caught,
         )
-
-    def _step(self, epoch: int, step: int, rows: torch.Tensor) -> None:
-        config, clock = self.config, self._clock
-        batch = Batch(self.user[rows], self.item[rows], rows)
-        rng = streams("negatives", epoch, step, seed=config.seed, device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            outcome = forward(self.model, self.sampler, self.loss, batch, rng, lap=clock.lap)
-            total = outcome.total(l2=config.l2)
-        refuse_non_finite(total, outcome, self.model, epoch=epoch, step=step, sampler=self.sampler_name)
-        outcome.positive.retain_grad()
-        self.optimiser.zero_grad()
-        total.backward()
-        clock.lap("backward")
-        self.meter.observe(
-            batch,
-            outcome.negatives,
-            outcome.scorer,
-            loss=outcome.loss,
-            penalty=outcome.penalty,
-            gradient=outcome.positive.grad * len(batch),
-            step=step,
-            rng=streams("meter", epoch, step, seed=config.seed, device=self.device),
-        )
-        rng = streams("observe", epoch, step, seed=config.seed, device=self.device)
-        with torch.no_grad():
-            evidence = self.sampler.observe(batch, outcome.negatives, outcome.scorer, outcome.loss.detach(), rng)
-        clock.lap("measure")
-        self.optimiser.step()
-        if evidence is not None:
-            self.sampler.learn([evidence])
-        clock.lap("optimise")
 
     def _close_epoch(self) -> None:
         """Logs the epoch, validates, decides whether to stop, saves."""
@@ -212,7 +200,7 @@ class Trainer:
 
     def save(self) -> None:
         """Writes a checkpoint of everything that training needs to go on."""
-        tensors, state = pack_optimiser(self.optimiser)
+        tensors, state = self.engine.pack()
         groups = {
             "model": self.model.state_dict(),
             "memory": self.sampler.state_dict(),
@@ -229,7 +217,7 @@ class Trainer:
         self.sampler.load_state_dict(found.groups["memory"])
         self.beside.load_state_dict(found.groups["beside"])
         self.meter.load_state_dict(found.groups["meter"])
-        unpack_optimiser(self.optimiser, found.groups["optimiser"], found.state["optimiser"])
+        self.engine.unpack(found.groups["optimiser"], found.state["optimiser"])
         self.standing = Standing(**found.state["standing"])
         self.run.rewind(last_epoch=self.standing.epoch - 1, step=self.standing.steps_done)
 

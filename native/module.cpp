@@ -1,0 +1,23 @@
+// The module of compiled kernels. negsieve/kernels/native.py picks one for the machine; nothing else imports it.
+#include "arrays.hpp"
+#include "pool.hpp"
+
+namespace negsieve {
+
+void bind_draw(nb::module_&);
+
+// Whether this processor runs the x86-64-v3 modules (AVX2, FMA, BMI).
+static bool runs_v3() {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+#else
+    return false;
+#endif
+}
+
+}  // namespace negsieve
+
+NB_MODULE(NEGSIEVE_MODULE, m) {
+    m.def("runs_v3", &negsieve::runs_v3);
+    negsieve::bind_draw(m);
+}
