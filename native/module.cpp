@@ -5,6 +5,7 @@
 namespace negsieve {
 
 void bind_draw(nb::module_&);
+void bind_score(nb::module_&);
 
 // Whether this processor runs the x86-64-v3 modules (AVX2, FMA, BMI).
 static bool runs_v3() {
@@ -20,4 +21,5 @@ static bool runs_v3() {
 NB_MODULE(NEGSIEVE_MODULE, m) {
     m.def("runs_v3", &negsieve::runs_v3);
     negsieve::bind_draw(m);
+    negsieve::bind_score(m);
 }

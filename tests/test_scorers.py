@@ -37,7 +37,7 @@ def test_scoring_in_blocks_equals_scoring_at_once(cosine, monkeypatch):
     scorer = Dot(torch.randn(33, 8, generator=rng), torch.randn(50, 8, generator=rng), cosine=cosine, temperature=0.3)
     item = torch.randint(50, (33, 7), generator=rng)
     whole = scorer.score(item)
-    monkeypatch.setattr("negsieve.scorers._IN_CACHE", 4 * 7 * 8)
+    monkeypatch.setattr("negsieve.kernels.score._IN_CACHE", 4 * 7 * 8)
     with torch.no_grad():
         torch.testing.assert_close(scorer.score(item), whole)
         assert scorer.score(item[:, :0]).shape == (33, 0)

@@ -13,9 +13,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from negsieve.kernels.score import score_candidates
 from negsieve.types import Batch
-
-_IN_CACHE = 1 << 20  # floats that a gather may fill before its result is better used piece by piece
 
 
 @runtime_checkable
@@ -115,12 +114,9 @@ class Dot:
     def score(self, item: Tensor) -> Tensor:
         if len(item) != len(self.query):
             return self._side @ self._other(gather(self.table, item[0])).T
-        step = max(1, _IN_CACHE // max(1, item.shape[1] * self.table.shape[1]))
-        if torch.is_grad_enabled() or step >= len(item) or item.device.type != "cpu":
+        if torch.is_grad_enabled() and (self._side.requires_grad or self.table.requires_grad):
             return self.score_vectors(gather(self.table, item))
-        # candidates that only select: vectors that leave the cache would cost several times their arithmetic
-        blocks = zip(item.split(step), self._side.split(step), strict=True)
-        return torch.cat([_rate(side, self._other(gather(self.table, rows))) for rows, side in blocks])
+        return score_candidates(self._side, self.table, item, cosine=self.cosine)
 
     def score_vectors(self, vector: Tensor) -> Tensor:
         if len(vector) != len(self.query):
