@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test
+.PHONY: demo test sanitize
 
 demo: $(VENV)/installed
 	$(BIN)/negsieve compare
@@ -14,7 +14,18 @@ test: $(VENV)/tested-with
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# the kernels' tests on a build that stops at a read or write out of bounds and at undefined behaviour
+sanitize: SANITIZED = .venv-sanitized
+sanitize:
+	test -x $(SANITIZED)/bin/python || $(PYTHON) -m venv $(SANITIZED)
+	$(SANITIZED)/bin/python -m pip install --quiet -c constraints.txt '.[test]'
+	$(SANITIZED)/bin/python -m pip install --quiet --no-deps --force-reinstall . \
+		-C cmake.define.NEGSIEVE_SANITIZE=address,undefined
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) \
+		$$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
+		$(SANITIZED)/bin/python -m pytest tests/kernels
+
+$(VENV)/installed: pyproject.toml constraints.txt $(wildcard native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@

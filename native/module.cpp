@@ -20,6 +20,7 @@ static bool runs_v3() {
 
 NB_MODULE(NEGSIEVE_MODULE, m) {
     m.def("runs_v3", &negsieve::runs_v3);
+    m.attr("isa") = NEGSIEVE_ISA;
     negsieve::bind_draw(m);
     negsieve::bind_score(m);
 }

@@ -37,8 +37,15 @@ def module() -> ModuleType | None:
 
 
 def name() -> str | None:
-    """``v2`` or ``v3``: the instruction set of the module in use; None without one."""
-    return None if module() is None else module().__name__.rsplit("_", 1)[-1]
+    """The instruction set of the module in use, such as ``x86-64-v3``; None without one."""
+    return None if module() is None else module().isa
+
+
+def found() -> list[str]:
+    """The instruction sets that this installation has modules for and this processor runs, whatever is asked for."""
+    base = _find("_v2")
+    best = _find("_v3") if base and base.runs_v3() else None
+    return [one.isa for one in (base, best) if one]
 
 
 def serves(*tensors: Tensor | None) -> bool:
