@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from negsieve.errors import UsageError, nearest
+from negsieve.kernels.hardest import highest
 from negsieve.samplers.base import Stage
 from negsieve.schedule import LEAST, checked
 from negsieve.types import Negatives
@@ -24,6 +25,8 @@ _PER_CANDIDATE = [field.name for field in fields(Negatives) if field.name not in
 
 class Hardest(Stage):
     """The ``m`` candidates that the model scores highest: DNS for m = 1, DNS(M,N) beyond.
+
+    Of equal scores the candidate drawn first counts as the higher, on every path.
 
     m     how many of the candidates to choose
     mode  "mean": the loss averages over the m (their paper); "sum": it adds them (their code), so
@@ -47,10 +50,7 @@ class Hardest(Stage):
                 f"the hardest {self.m} of {negatives.item.shape[1]} candidates: draw more, or choose fewer"
             )
         score = masked_scores(negatives, scorer)  # [B, M]
-        if self.m == 1:
-            place = score.argmax(dim=1, keepdim=True)
-        else:
-            place = score.topk(self.m, dim=1).indices  # [B, m], kept ones first
+        place = highest(score, self.m)  # [B, m], kept ones first
         if self.mode == "one" and self.m > 1:
             place = place.gather(1, self._lot(negatives, place, rng))
         chosen = choose(negatives, place)

@@ -1,0 +1,69 @@
+// The hardest of some candidates, drawn here or rated elsewhere. Twin: kernels/hardest.py.
+#include "hardest.hpp"
+
+#include "arrays.hpp"
+#include "pool.hpp"
+
+namespace negsieve {
+
+// place[b, 0 .. m) = where the m highest of score[b] stand, highest first
+static void highest(In<float, 2> score, Out<std::int64_t, 2> place, int threads) {
+    const std::int64_t rows = score.shape(0), many = score.shape(1), m = place.shape(1);
+    want(place.shape(0) == static_cast<std::size_t>(rows), "highest: place needs the rows of score");
+    want(m >= 1 && m <= many, "highest: place must be no wider than score, and not empty");
+    want(many <= INT32_MAX, "highest: more than 2^31 scores a row");
+    const float* scores = score.data();
+    std::int64_t* places = place.data();
+    nb::gil_scoped_release free;
+    parallel(threads, rows, 1 + 16384 / many, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<std::int64_t> key(static_cast<std::size_t>(many));
+        for (std::int64_t row = begin; row < end; ++row) {
+            for (std::int64_t k = 0; k < many; ++k) key[k] = hardness(scores[row * many + k], k);
+            hardest_first(key.data(), many, m);
+            for (std::int64_t k = 0; k < m; ++k) places[row * m + k] = place_of(key[k]);
+        }
+    });
+}
+
+// item[b, 0 .. m) = the m hardest of `many` even draws from what user[b] has not seen, hardest first
+static void hardest(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64_t, 1> user, In<float, 2> query,
+                    In<float, 2> table, In<std::int64_t, 1> offset, In<std::int32_t, 1> seen, std::int64_t many,
+                    bool cosine, Out<std::int64_t, 2> item, int threads) {
+    const std::int64_t rows = user.shape(0), m = item.shape(1), width = table.shape(1);
+    const std::int64_t n_items = table.shape(0), n_users = static_cast<std::int64_t>(offset.shape(0)) - 1;
+    want(sample.shape(0) == user.shape(0) && query.shape(0) == user.shape(0) && item.shape(0) == user.shape(0),
+         "hardest: sample, user, query and item need the same rows");
+    want(query.shape(1) == table.shape(1), "hardest: query and table differ in width");
+    want(m >= 1 && m <= many && many <= INT32_MAX, "hardest: choose 1 or more, and no more than are drawn");
+    want(n_items >= 1 && n_items <= INT32_MAX, "hardest: the table needs 1 to 2^31 - 1 items");
+    want(n_users >= 0 && offset.data()[0] == 0 && offset.data()[n_users] == static_cast<std::int64_t>(seen.shape(0)),
+         "hardest: offset must run from 0 to the number of seen items");
+    const Unseen unseen{offset.data(), seen.data(), n_items, key};
+    const Vectors vectors{query.data(), table.data(), width, cosine};
+    const std::int64_t *samples = sample.data(), *users = user.data();
+    std::int64_t* target = item.data();
+    nb::gil_scoped_release free;
+    want_ids(users, rows, n_users, "user");
+    bool sound = true;
+    for (std::int64_t row = 0; row < rows; ++row) {
+        const std::int64_t *at = unseen.offset + users[row], last = unseen.offset[n_users];
+        sound &= 0 <= at[0] && at[0] <= at[1] && at[1] <= last;
+    }
+    want(sound, "hardest: offset must never fall");
+    parallel(threads, rows, 1 + 4096 / many, [&](std::int64_t begin, std::int64_t end) {
+        with_width(width, [&](auto d) {
+            constexpr int D = decltype(d)::value;
+            const auto choose = cosine ? hardest_rows<D, true> : hardest_rows<D, false>;
+            choose(unseen, vectors, samples, users, many, m, target, begin, end);
+        });
+    });
+}
+
+void bind_hardest(nb::module_& m) {
+    using namespace nb::literals;
+    m.def("highest", &highest, "score"_a, "place"_a, "threads"_a);
+    m.def("hardest", &hardest, "key"_a, "sample"_a, "user"_a, "query"_a, "table"_a, "offset"_a, "seen"_a, "many"_a,
+          "cosine"_a, "item"_a, "threads"_a);
+}
+
+}  // namespace negsieve

@@ -1,0 +1,102 @@
+// The hardest of some unseen items drawn for a row: draw, refuse, rate and choose in one go, storing no candidates.
+//
+// Which is harder: the higher score; of equal scores the one drawn first; a score that is no number stands above all,
+// as it does for torch, so that it is chosen, makes the loss no number, and is found.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "counter.hpp"
+#include "dot.hpp"
+#include "draw.hpp"
+
+namespace negsieve {
+
+// Orders (score, place): greater is harder. Places are below 2^31.
+inline std::int64_t hardness(float score, std::int64_t place) {
+    std::int32_t bits;
+    const float plain = score + 0.0f;  // -0 counts as 0
+    std::memcpy(&bits, &plain, sizeof bits);
+    const std::int32_t rank = plain != plain ? INT32_MAX : bits ^ ((bits >> 31) & INT32_MAX);
+    return static_cast<std::int64_t>(rank) * (std::int64_t{1} << 32) + (INT32_MAX - place);
+}
+
+inline std::int64_t place_of(std::int64_t hardness) { return INT32_MAX - (hardness & INT32_MAX); }
+
+// Moves the m hardest to the front, hardest first.
+inline void hardest_first(std::int64_t* key, std::int64_t many, std::int64_t m) {
+    if (m == 1) {
+        std::swap(key[0], *std::max_element(key, key + many));
+    } else if (8 * m <= many) {  // a heap of few is the quicker, by measurement
+        std::partial_sort(key, key + m, key + many, std::greater<>());
+    } else {
+        if (m < many) std::nth_element(key, key + m, key + many, std::greater<>());
+        std::sort(key, key + m, std::greater<>());
+    }
+}
+
+// What users have seen, and the stream of draws.
+struct Unseen {
+    const std::int64_t* offset;  // [U + 1]
+    const std::int32_t* item;
+    std::int64_t n_items;
+    std::uint64_t key;
+
+    Row row(std::int64_t user) const { return {item + offset[user], item + offset[user + 1]}; }
+};
+
+// Vectors that rate: query [B, D], table [I, D].
+struct Vectors {
+    const float* query;
+    const float* table;
+    std::int64_t width;
+    bool cosine;
+};
+
+constexpr std::int64_t kTogether = 128;  // candidates that are drawn before they are rated
+constexpr std::int64_t kAhead = 12;      // candidates between asking for a vector and reading it
+
+// out[b, 0 .. m) = the m hardest of the draws 0 .. many - 1 of sample[b] that user[b] has not seen, for b of begin .. end
+//
+// Some rows' candidates are drawn while the rows before wait to be rated, so that a vector can be asked for early.
+template <int D, bool Cosine>
+inline void hardest_rows(const Unseen& unseen, const Vectors& vectors, const std::int64_t* sample,
+                         const std::int64_t* user, std::int64_t many, std::int64_t m, std::int64_t* out,
+                         std::int64_t begin, std::int64_t end) {
+    const std::int64_t d = D > 0 ? D : vectors.width, group = std::max<std::int64_t>(1, kTogether / many);
+    std::vector<std::int64_t> key(static_cast<std::size_t>(many));
+    std::vector<std::int32_t> drawn(static_cast<std::size_t>(2 * group * many + kAhead));
+    const auto draw = [&](std::int64_t first, std::int32_t* to) {
+        for (std::int64_t row = first; row < std::min(first + group, end); ++row) {
+            const std::uint64_t start = stream(unseen.key, static_cast<std::uint64_t>(sample[row]));
+            const Row seen = unseen.row(user[row]);
+            for (std::int64_t k = 0; k < many; ++k)
+                *to++ = draw_unseen(start, static_cast<std::uint64_t>(k), seen, unseen.n_items);
+        }
+        for (std::int64_t row = first + group; row < std::min(first + 2 * group, end); ++row)
+            prefetch(unseen.row(user[row]));
+    };
+    std::int32_t* waiting = drawn.data() + group * many;
+    draw(begin, waiting);
+    for (std::int64_t first = begin; first < end; first += group) {
+        std::copy(waiting, waiting + group * many, drawn.data());
+        draw(first + group, waiting);
+        const std::int32_t* candidate = drawn.data();
+        for (std::int64_t row = first; row < std::min(first + group, end); ++row, candidate += many) {
+            const float* query = vectors.query + row * d;
+            for (std::int64_t k = 0; k < many; ++k) {
+                prefetch_row(vectors.table + candidate[k + kAhead] * d, d);
+                const float* vector = vectors.table + candidate[k] * d;
+                key[k] = hardness(Cosine ? cosine<D>(query, vector, d) : dot<D>(query, vector, d), k);
+            }
+            hardest_first(key.data(), many, m);
+            for (std::int64_t k = 0; k < m; ++k) out[row * m + k] = candidate[place_of(key[k])];
+        }
+    }
+}
+
+}  // namespace negsieve
