@@ -77,7 +77,10 @@ def samplers() -> list[dict[str, Any]]:
     from negsieve.samplers import named
     from negsieve.samplers.plugins import plugins
 
-    found = [_entry(name, function, named.ALIASES, given=("dim",)) for name, function in named.METHODS.items()]
+    found = [
+        _entry(name, function, named.ALIASES, given=("dim",)) | {"loss": named.default_loss(name, {})}
+        for name, function in named.METHODS.items()
+    ]
     for name, point in plugins().items():
         package = point.dist.name if point.dist else point.value.partition(":")[0]
         found.append(
@@ -149,5 +152,7 @@ def _grid(entries: list[dict[str, Any]]):
         if entry.get("parameters"):
             values = ", ".join(f"{name}={value}" for name, value in entry["parameters"].items())
             told.append_text(screen.plain(f"\n{values}", "dim", keep="\n"))
+        if entry.get("loss"):
+            told.append_text(screen.plain(f"\nloss: {entry['loss']}", "dim", keep="\n"))
         grid.add_row(screen.plain(entry["name"], "cyan"), told)
     return grid
