@@ -10,12 +10,13 @@ import pytest
 import negsieve
 
 SOURCE = Path(negsieve.__file__).parent
-LEAVES = {"errors", "types", "rng", "seen", "spec", "schedule", "kernels"}
+LEAVES = {"errors", "types", "rng", "seen", "spec", "schedule", "kernels", "cores"}
 EDGES = {
     "errors": set(),
     "types": set(),
     "rng": {"kernels"},
     "kernels": {"errors"},
+    "cores": set(),
     "seen": {"errors", "kernels"},
     "spec": {"errors", "schedule"},
     "data": LEAVES,
@@ -26,7 +27,7 @@ EDGES = {
     "losses": {"types", "errors", "spec", "schedule", "scorers", "seen"},
     "models": LEAVES | {"scorers"},
     "config": {"errors", "schedule", "recbole"},
-    "store": {"errors"},
+    "store": {"errors", "kernels"},
     "evaluation": LEAVES | {"data", "scorers"},
     "lab": LEAVES | {"data", "samplers", "evaluation", "scorers"},
     "trained": LEAVES | {"config", "data", "models", "store"},

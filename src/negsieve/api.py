@@ -46,6 +46,7 @@ def train(
     batch_size: int | None = None,
     seed: int | None = None,
     device: str | None = None,
+    engine: str | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     watch: Watcher | None = None,
@@ -56,12 +57,13 @@ def train(
     model     a spec such as ``"mf:dim=64"`` or ``"lightgcn:layers=3"``
     sampler   a spec such as ``"dns_mn:m=8,n=32"``, or ``"module:function:key=value"``
     loss      a spec; by default the one of the sampler's paper
+    engine    "auto" (compiled kernels where they serve the run, else torch), "compiled" or "torch"
     settings  nested settings of ``negsieve.config.RunConfig``, for example ``{"train": {"patience": 5}}``
     out       the run directory; by default a new one below ``runs/``
 
     Raises NegsieveError subclasses with what was found, what was wanted and what to do.
     """
-    arguments = _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device)
+    arguments = _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device, engine)
     config = configured(data, settings, arguments)
     dataset = dataset_of(data, config)
     path = Path(out) if out is not None else fresh_path(config, dataset)
@@ -176,6 +178,7 @@ class Recommender:
         batch_size: int | None = None,
         seed: int | None = None,
         device: str | None = None,
+        engine: str | None = None,
         settings: Mapping[str, Any] | None = None,
         out: str | Path | None = None,
     ) -> None:
@@ -189,6 +192,7 @@ class Recommender:
             "batch_size": batch_size,
             "seed": seed,
             "device": device,
+            "engine": engine,
             "settings": settings,
         }
         self._out = out
@@ -269,9 +273,10 @@ def _one_or_more(specs: str | Sequence[str]) -> Sequence[str]:
     return (specs,) if isinstance(specs, str) else specs
 
 
-def _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device) -> dict[str, Any]:
+def _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device, engine) -> dict[str, Any]:
     top = {"model": model, "sampler": sampler, "loss": loss}
-    inner = {"epochs": epochs, "lr": lr, "l2": l2, "batch_size": batch_size, "seed": seed, "device": device}
+    fitting = {"epochs": epochs, "lr": lr, "l2": l2, "batch_size": batch_size}
+    inner = fitting | {"seed": seed, "device": device, "engine": engine}
     layer: dict[str, Any] = {key: value for key, value in top.items() if value is not None}
     layer["train"] = {key: value for key, value in inner.items() if value is not None}
     return layer

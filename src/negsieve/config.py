@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from negsieve.errors import ConfigError, MissingInput, UsageError, nearest
 from negsieve.recbole import translated
@@ -91,7 +91,7 @@ class TrainConfig(_Strict):
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(2048, ge=1)
     drop_last: bool = False
-    optimiser: Literal["adam", "adamw", "sgd", "adagrad"] = "adam"
+    optimiser: Literal["adam", "adamw", "sgd", "adagrad", "sparse_adam", "rowwise_adagrad"] = "adam"
     lr: float | str = Field(1e-3, description="a number, or a schedule such as step:0.01:0.95:5")
     momentum: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -104,9 +104,21 @@ class TrainConfig(_Strict):
     checkpoint_seconds: float = Field(5.0, ge=0, description="an epoch's end is saved when the last save is older")
     checkpoint_every: int = Field(0, ge=0, description="steps between saves inside an epoch; 0: epochs' ends only")
     device: str = "auto"
+    engine: Literal["auto", "compiled", "torch"] = Field(
+        "auto", description="what does the steps; auto: compiled kernels where they serve the run, else torch"
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: int = Field(0, ge=0, description="0: as torch decides")
+    threads: int = Field(0, ge=0, description="0: the cores that this process may use")
     seed: int = 42
+
+    @model_validator(mode="after")
+    def _decay_reaches_every_row(self) -> TrainConfig:
+        if self.optimiser in ("sparse_adam", "rowwise_adagrad") and self.weight_decay:
+            raise ValueError(
+                f"weight_decay=0 with optimiser {self.optimiser}, which leaves rows without a gradient alone; "
+                "l2 acts on the rows of a batch"
+            )
+        return self
 
     @field_validator("lr", mode="plain")
     @classmethod

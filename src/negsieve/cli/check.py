@@ -56,6 +56,7 @@ def check(
     users: Users = None,
     batch_size: options.BatchSize = None,
     device: options.Device = None,
+    engine: options.Engine = None,
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
@@ -88,7 +89,7 @@ def check(
             data_format=format,
             split=split,
             negatives=negatives,
-            train={"batch_size": batch_size, "device": device},
+            train={"batch_size": batch_size, "device": device, "engine": engine},
         )
         names = canonical(samplers)
         resolve(layers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -43,6 +42,7 @@ def compare(
     l2: options.L2 = None,
     batch_size: options.BatchSize = None,
     device: options.Device = None,
+    engine: options.Engine = None,
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
@@ -73,7 +73,14 @@ def compare(
             split=split,
             negatives=negatives,
             top={"oracle": oracle},
-            train={"epochs": epochs, "lr": lr, "l2": l2, "batch_size": batch_size, "device": device},
+            train={
+                "epochs": epochs,
+                "lr": lr,
+                "l2": l2,
+                "batch_size": batch_size,
+                "device": device,
+                "engine": engine,
+            },
             below=_preset()["settings"] if data is None and config is None else None,
         )
         found = _study(
@@ -132,11 +139,12 @@ def _stopping() -> Iterator[None]:
 
 def usable_jobs(device: str) -> int:
     """As many runs at a time as this process may use processors; one where they would share a GPU."""
+    from negsieve.cores import usable_cores
     from negsieve.training.build import pick_device
 
     if pick_device(device).type != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def _preset() -> dict[str, Any]:

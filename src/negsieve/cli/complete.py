@@ -80,6 +80,11 @@ def devices(incomplete: str) -> list[str]:
     return _starting(["auto", "cpu", "cuda"], incomplete)
 
 
+def engines(incomplete: str) -> list[str]:
+    """Completes the name of what does the steps."""
+    return _starting(["auto", "compiled", "torch"], incomplete)
+
+
 def table_formats(incomplete: str) -> list[str]:
     """Completes the name of a format of lists."""
     return _starting(["csv", "parquet", "jsonl"], incomplete)

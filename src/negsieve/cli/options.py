@@ -114,8 +114,19 @@ Device = Annotated[
     str | None,
     option("--device", help="auto, cpu or cuda[:n]", panel=TRAINING, metavar="DEVICE", completion=complete.devices),
 ]
+Engine = Annotated[
+    str | None,
+    option(
+        "--engine",
+        help="auto, compiled or torch: what does the steps. Auto: compiled kernels where they serve, else torch",
+        panel=TRAINING,
+        metavar="ENGINE",
+        completion=complete.engines,
+    ),
+]
 Threads = Annotated[
-    int | None, option("--threads", help="Processor threads; 0 lets torch decide", panel=TRAINING, metavar="N")
+    int | None,
+    option("--threads", help="Processor threads (the cores that it may use)", panel=TRAINING, metavar="N"),
 ]
 
 Config = Annotated[

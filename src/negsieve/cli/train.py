@@ -39,6 +39,7 @@ def train(
     batch_size: options.BatchSize = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    engine: options.Engine = None,
     threads: options.Threads = None,
     columns: options.Columns = None,
     format: options.DataFormat = None,
@@ -64,6 +65,7 @@ def train(
         "batch_size": batch_size,
         "seed": seed,
         "device": device,
+        "engine": engine,
         "threads": threads,
     }
     if resume is not None:

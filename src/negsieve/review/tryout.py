@@ -32,6 +32,7 @@ from negsieve.seen import Seen
 from negsieve.store.run import Run
 from negsieve.testing.answers import equal
 from negsieve.training import build
+from negsieve.training.engines import Parts, choose
 from negsieve.training.trainer import Trainer
 from negsieve.training.watch import Silent
 
@@ -99,10 +100,11 @@ def _try(config: RunConfig, dataset: Dataset, model: str | None, trusted: Collec
     """One method, from a config to a verdict; whatever goes wrong is the verdict's reason."""
     begun, record, why = perf_counter(), {}, None
     try:
-        config = _served(config, dataset, [model] if model else list(FAMILY), trusted)
+        config, parts = _served(config, dataset, [model] if model else list(FAMILY), trusted)
+        engine = choose(parts, config.train, build.pick_device(config.train.device)).name
         config = config.model_copy(update={"loss": build.name_loss(config.loss, config.sampler)})
         with tempfile.TemporaryDirectory(prefix="negsieve-check-") as folder:
-            record = _prove(config, dataset, Path(folder), trusted)
+            record = _prove(config, dataset, Path(folder), trusted, engine)
     except (Broken, NegsieveError) as problem:
         why = str(problem)
     except Exception as problem:  # a method's own defect must not end the others
@@ -119,30 +121,31 @@ def _try(config: RunConfig, dataset: Dataset, model: str | None, trusted: Collec
     )
 
 
-def _served(config: RunConfig, dataset: Dataset, family: list[str], trusted: Collection[str]) -> RunConfig:
-    """The configuration with the first model that serves the sampler. Raises the last refusal."""
+def _served(
+    config: RunConfig, dataset: Dataset, family: list[str], trusted: Collection[str]
+) -> tuple[RunConfig, Parts]:
+    """The configuration with the first model that serves the sampler, and its parts. Raises the last refusal."""
     for place, name in enumerate(family):
         tried = config.model_copy(update={"model": name})
         try:
-            build.refuse_misnamed(tried, dataset, trusted=trusted)
-            return tried
+            return tried, build.tried(tried, dataset, trusted=trusted)
         except CapabilityError:
             if place + 1 == len(family):
                 raise
     raise UsageError("no model was named")
 
 
-def _prove(config: RunConfig, dataset: Dataset, folder: Path, trusted: Collection[str]) -> dict[str, Any]:
+def _prove(config: RunConfig, dataset: Dataset, folder: Path, trusted: Collection[str], engine: str) -> dict[str, Any]:
     """Trains straight, then stopped and resumed, and compares. Returns the last epoch's record."""
-    straight = _trainer(config, dataset, folder / "straight", trusted)
+    straight = _trainer(config, dataset, folder / "straight", trusted, engine)
     straight.fit()
-    cut = _trainer(config, dataset, folder / "cut", trusted)
+    cut = _trainer(config, dataset, folder / "cut", trusted, engine)
     cut.watch = _StopIn(cut, epoch=1, step=(cut.steps - 1) // 2)
     try:
         cut.fit()
     except _Stopped:
         pass
-    resumed = _trainer(config, dataset, folder / "cut", trusted)
+    resumed = _trainer(config, dataset, folder / "cut", trusted, engine)
     resumed.restore(resumed.run.load_latest())
     resumed.fit()
     for what in ("model", "sampler", "beside"):
@@ -153,7 +156,7 @@ def _prove(config: RunConfig, dataset: Dataset, folder: Path, trusted: Collectio
     return straight.run.metrics()[-1]
 
 
-def _trainer(config: RunConfig, dataset: Dataset, path: Path, trusted: Collection[str]) -> Trainer:
+def _trainer(config: RunConfig, dataset: Dataset, path: Path, trusted: Collection[str], engine: str) -> Trainer:
     device, seed = build.pick_device(config.train.device), config.train.seed
     model = build.make_model(config, dataset)
     sampler = build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted)
@@ -167,6 +170,7 @@ def _trainer(config: RunConfig, dataset: Dataset, path: Path, trusted: Collectio
         config=config.train,
         device=device,
         sampler_name=config.sampler,
+        engine=engine,
     )
 
 

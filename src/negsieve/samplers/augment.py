@@ -70,6 +70,7 @@ class Augment(Stage):
     """
 
     needs = frozenset({"vectors", "dot"})
+    synthetic = True
     advice = "Scores that only compare, such as a cosine, do not split into two parts: take dns or mixgcf."
 
     def __init__(

@@ -32,11 +32,13 @@ class Learner(nn.Module):
     advice   what to use instead where a model does not offer that, a sentence for the user
     elastic  names of buffers whose shape is known only at the first refresh; a checkpoint restores
              them into any fresh instance
+    synthetic  whether it makes negatives that are vectors of their own, now or later
     """
 
     needs: frozenset[str] = frozenset()
     advice: str = ""
     elastic: tuple[str, ...] = ()
+    synthetic: bool = False
 
     def begin(self, epoch: int, view: Encoder, rng: torch.Generator) -> None:
         """What a loop calls before every epoch, from 0: moves the schedules, then refreshes."""

@@ -31,6 +31,7 @@ class MixDimensions(Stage):
     """
 
     needs = frozenset({"vectors", "dot"})
+    synthetic = True
     advice = "A cosine is no sum over dimensions: take mixgcf, which mixes whole vectors, or dns."
 
     def __init__(self, alpha: float | str = 2.0, *, n_negatives: int = 1) -> None:

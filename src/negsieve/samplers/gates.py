@@ -68,6 +68,7 @@ class GatedHops(Stage):
     """
 
     needs = frozenset({"vectors", "dot"})
+    synthetic = True
     advice = "Scores that only compare, such as a cosine, do not split into two parts: take dns or mixgcf."
 
     def __init__(

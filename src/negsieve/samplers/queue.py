@@ -31,6 +31,7 @@ class Queue(LawfulSampler):
     """
 
     needs = frozenset({"vectors"})
+    synthetic = True
     advice = "Without vectors, earlier batches cannot be remembered: in_batch and mns need scores alone."
 
     def __init__(self, popularity: torch.Tensor, *, seen: Seen, dim: int, size: int = 4096, warm_up: int = 1) -> None:

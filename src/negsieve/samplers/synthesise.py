@@ -35,6 +35,7 @@ class MixPositive(Stage):
     """
 
     needs = frozenset({"vectors"})
+    synthetic = True
     advice = "The same method as a loss needs scores alone: pdns with form=soft."
 
     def __init__(self, alpha: float | str, *, detach: bool = False) -> None:
@@ -61,6 +62,7 @@ class MixAtRandom(Stage):
     """
 
     needs = frozenset({"vectors"})
+    synthetic = True
 
     def __init__(self, beta: float | str = 1.0) -> None:
         super().__init__()
@@ -87,6 +89,7 @@ class Noise(Stage):
     """
 
     needs = frozenset({"vectors"})
+    synthetic = True
     advice = "Without the noise it is uniform, which needs scores alone."
 
     def __init__(self, eps: float | str = 0.1) -> None:
@@ -122,6 +125,7 @@ class HopMix(Stage):
     """
 
     needs = frozenset({"vectors", "layers"})
+    synthetic = True
     advice = (
         "On one layer it is dns with a random soft factor, which pdns:form=random,beta=1 is too; or take pdns, whose "
         "factor is chosen instead of drawn."

@@ -8,11 +8,12 @@ from pathlib import Path
 
 
 def environment(device: str = "cpu") -> dict:
-    """Versions, platform, processor, threads and device, as plain JSON values."""
+    """Versions, platform, processor, threads, compiled kernels and device, as plain JSON values."""
     import numpy
     import torch
 
     from negsieve import __version__
+    from negsieve.kernels import native
 
     found = {
         "python": platform.python_version(),
@@ -23,6 +24,7 @@ def environment(device: str = "cpu") -> dict:
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "kernels": native.name() or "none",
         "device": str(device),
     }
     if str(device).startswith("cuda") and torch.cuda.is_available():

@@ -7,7 +7,6 @@ recorded with the reason and the others go on.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from negsieve.config import RunConfig, resolve
+from negsieve.cores import usable_cores
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.errors import Interrupted, NegsieveError
@@ -122,7 +122,7 @@ def _apart(orders, root, jobs, trusted, watch) -> Iterator[tuple[str, dict | Non
     queue = context.Queue()
     listener = threading.Thread(target=_listen, args=(queue, watch), daemon=True)
     listener.start()
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
+    threads = max(1, usable_cores() // jobs)
     pool = ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_prepare, initargs=(str(root), threads, tuple(trusted), queue)
     )

@@ -23,6 +23,7 @@ from negsieve.samplers.base import Sampler
 from negsieve.samplers.combine import With
 from negsieve.scorers import NEEDS, Dot, Narrowing, Scorer, VectorScorer, offered
 from negsieve.seen import Seen
+from negsieve.training.engines import Parts
 from negsieve.training.price import PER_STEP, Settled, price
 from negsieve.types import Batch, Negatives
 
@@ -180,27 +181,40 @@ def reported(config: RunConfig, metric: object) -> str:
 
 
 def refuse_misnamed(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ()) -> None:
-    """Raises before any work for a model, sampler, loss or metric that cannot be made or do not fit together.
+    """Raises what ``tried`` raises, before any work."""
+    tried(config, dataset, trusted=trusted)
 
-    UsageError for what cannot be made, CapabilityError for a sampler or loss that the model cannot serve.
+
+def tried(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ()) -> Parts:
+    """The parts of a run after one draw for two rows and its price, the model a small one of its kind.
+
+    Raises UsageError for a model, sampler, loss or metric that cannot be made, CapabilityError for a sampler or
+    loss that the model cannot serve.
     """
     refuse_misnamed_model(config.model)
-    scorer = _stand_in(config.model, dataset.n_items)
+    model = _small(config.model)
+    scorer = _stand_in(model, dataset.n_items)
     dim = scorer.query.shape[1] if isinstance(scorer, VectorScorer) else 1
     sampler = make_sampler(config.sampler, dataset, dim=dim, trusted=trusted, oracle=config.oracle)
     refuse_unserved(sampler, scorer, sampler_name=config.sampler, model=config.model)
     loss = name_loss(config.loss, config.sampler)
     refuse_unserved_loss(loss, scorer, model=config.model)
-    _try(sampler, config.sampler, dataset, scorer, loss=loss)
+    made = make_loss(loss, dataset)
+    negatives = _try(sampler, config.sampler, dataset, scorer, loss=loss, made=made)
     make_evaluator(config, dataset)
     make_evaluator(config, dataset, final=True)
+    return Parts(model, sampler, made, negatives)
 
 
-def _stand_in(model: str, n_items: int) -> Scorer:
-    """A scorer of two rows like the model's own, over ``n_items`` items that take no memory."""
+def _small(model: str) -> Model:
+    """The model that a spec names, for two users and two items."""
     pair = Seen([0, 1], [0, 1], n_users=2, n_items=2)
-    made = models.build_model(model, n_users=2, n_items=2, train=pair, seed=0)
-    scorer = made.encode(Batch(torch.tensor([0, 1]), torch.tensor([0, 1])))
+    return models.build_model(model, n_users=2, n_items=2, train=pair, seed=0)
+
+
+def _stand_in(model: Model, n_items: int) -> Scorer:
+    """A scorer of two rows like the small model's own, over ``n_items`` items that take no memory."""
+    scorer = model.encode(Batch(torch.tensor([0, 1]), torch.tensor([0, 1])))
     if not isinstance(scorer, Dot):
         return scorer
     flat = torch.zeros(1, scorer.query.shape[1]).expand(n_items, -1)
@@ -237,7 +251,7 @@ def refuse_unserved_loss(text: str, scorer: Scorer, *, model: str) -> None:
 def _lacking(
     who: str, needs: frozenset[str], offers: frozenset[str], *, model: str, advice: str = ""
 ) -> CapabilityError:
-    serving = [name for name in models.MODELS if needs <= offered(_stand_in(name, 2))]
+    serving = [name for name in models.MODELS if needs <= offered(_stand_in(_small(name), 2))]
     own = spec.resolve(spec.parse(model), models.MODELS, aliases=models.ALIASES, what="model")
     settings = " with their default settings" if any(models.MODELS[name] is own for name in serving) else ""
     served = f"Models that serve it{settings}: {', '.join(serving)}" if serving else "No model here serves it"
@@ -246,7 +260,7 @@ def _lacking(
     )
 
 
-def _try(sampler: Sampler, text: str, dataset: Dataset, scorer: Scorer, *, loss: str) -> None:
+def _try(sampler: Sampler, text: str, dataset: Dataset, scorer: Scorer, *, loss: str, made: Settled) -> Negatives:
     """Draws once for two rows and prices them: what cannot work, or ids that do not exist, fail before any work."""
     user, item = (side[:2] for side in dataset.pairs("train"))
     if len(user) == 1:
@@ -268,12 +282,13 @@ def _try(sampler: Sampler, text: str, dataset: Dataset, scorer: Scorer, *, loss:
             f"sampler {text!r} drew items {int(drawn.min())}..{int(drawn.max())}, wanted 0..{dataset.n_items - 1}"
         )
     if spec.parse(loss).name not in losses.WHOLE:
-        _try_loss(loss, batch, negatives, dataset, scorer, sampler=text)
+        _try_loss(loss, made, batch, negatives, scorer, sampler=text)
+    return negatives
 
 
-def _try_loss(text: str, batch: Batch, negatives: Negatives, dataset: Dataset, scorer: Scorer, *, sampler: str) -> None:
+def _try_loss(text: str, made: Settled, batch: Batch, negatives: Negatives, scorer: Scorer, *, sampler: str) -> None:
     """Raises UsageError when the sampler's negatives lack what the loss needs: log q, a bound, any negative at all."""
-    made, sides = make_loss(text, dataset), (batch.item[:, None], negatives.item)
+    sides = (batch.item[:, None], negatives.item)
     positive, negative = (scorer.score(side).expand(len(batch), -1) for side in sides)
     try:
         price(made, positive[:, 0], negative, negatives, batch=batch, scorer=scorer)

@@ -1,4 +1,4 @@
-"""The optimisers that have a name, in torch's fused form: one pass over the parameters."""
+"""The optimisers that have a name: torch's in their fused form, one pass over the parameters, and those by rows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import nn
 
 from negsieve.config import TrainConfig
 from negsieve.schedule import Schedule
+from negsieve.training.rowwise import RowwiseAdagrad, SparseAdam
 
 
 def make_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, AdamW, SGD or Adagrad on ``parameters``; ``weight_decay`` means what torch means by it.
+    """Adam, AdamW, SGD or Adagrad on ``parameters``, or one of ``rowwise``; ``weight_decay`` means what torch means.
 
     The trainer sets the learning rate at the start of every epoch.
     """
@@ -27,3 +28,7 @@ def make_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> t
             return torch.optim.SGD(parameters, momentum=config.momentum, **common)
         case "adagrad":
             return torch.optim.Adagrad(parameters, **common | {"fused": parameters[0].device.type == "cpu"})
+        case "sparse_adam":
+            return SparseAdam(parameters, lr=common["lr"])
+        case "rowwise_adagrad":
+            return RowwiseAdagrad(parameters, lr=common["lr"])

@@ -15,14 +15,18 @@ from typing import Any
 import torch
 
 from negsieve.config import RunConfig, resolve
+from negsieve.cores import usable_cores
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.errors import CannotCreate, ConfigError
 from negsieve.evaluation.evaluator import Evaluation
+from negsieve.kernels import native
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run
 from negsieve.training import build, candidates
+from negsieve.training.engine import TorchEngine
+from negsieve.training.engines import choose
 from negsieve.training.trainer import Trainer
 from negsieve.training.watch import Watcher
 
@@ -50,13 +54,12 @@ def start(
     the configuration cannot work; CannotCreate when ``path`` holds anything else; Locked when it is in use.
     """
     build.refuse_unfit(config, dataset)
-    build.refuse_misnamed(config, dataset, trusted=trusted)
-    config = config.model_copy(update={"loss": build.name_loss(config.loss, config.sampler)})
     device = build.pick_device(config.train.device)
+    engine = choose(build.tried(config, dataset, trusted=trusted), config.train, device)
+    config = config.model_copy(update={"loss": build.name_loss(config.loss, config.sampler)})
     facts = {"name": dataset.name, "hash": dataset.hash, "users": dataset.n_users, "items": dataset.n_items}
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    run = Run.create(path, config=config.plain(), data=facts, device=str(device))
+    use_threads(config.train.threads)
+    run = Run.create(path, config=config.plain(), data=facts, env=environment(str(device)) | {"engine": engine.name})
     if (run.data() or facts)["hash"] != dataset.hash:
         raise CannotCreate(f"{path}: holds a run on other data. Choose another folder, or resume that run.")
     with run.lock():
@@ -80,12 +83,25 @@ def resume(path: Path, *, trusted: Collection[str] = (), watch: Watcher | None =
             raise ConfigError(f"{path}: stopped before its data was saved; start it anew with the same command")
         config = resolve(run.config())
         device = build.pick_device(config.train.device)
-        if config.train.threads:
-            torch.set_num_threads(config.train.threads)
-        for line in differences(run.env(), environment(str(device))):
+        use_threads(config.train.threads)
+        for line in differences(run.env(), environment(str(device)) | {"engine": _engine_of(run)}):
             run.log(f"resumed elsewhere, so the same bits are not promised: {line}")
         dataset = snapshot.load(run.path / "data")
         return _work(run, config, dataset, device=device, trusted=trusted, watch=watch)
+
+
+def use_threads(wanted: int) -> None:
+    """Lets torch and the kernels use ``wanted`` threads; 0: the cores that this process may use.
+
+    torch counts the machine's cores, whatever a container grants, and threads without a core of their own make
+    the others wait. A lower number that torch was given before, by ``OMP_NUM_THREADS`` or a call, stands.
+    """
+    torch.set_num_threads(wanted or min(torch.get_num_threads(), usable_cores()))
+
+
+def _engine_of(run: Run) -> str:
+    """The engine that a run began with; runs from before there was a choice had one alone."""
+    return run.env().get("engine", TorchEngine.name)
 
 
 def _proven(run: Run) -> dict[str, Any]:
@@ -116,7 +132,9 @@ def _work(
     watch: Watcher | None,
 ) -> dict[str, Any]:
     begun = time.perf_counter()
+    engine, kernels = _engine_of(run), native.name() or "none"
     run.log(f"{config.model}, {config.sampler}, {config.loss} on {dataset.name} ({dataset.hash[:12]}), {device}")
+    run.log(f"engine {engine}, kernels {kernels}, threads {torch.get_num_threads()}")
     model, seed = build.make_model(config, dataset), config.train.seed
     trainer = Trainer(
         model,
@@ -129,6 +147,7 @@ def _work(
         device=device,
         sampler_name=config.sampler,
         oracle=config.oracle,
+        engine=engine,
         watch=watch,
     )
     before = 0.0
@@ -168,6 +187,8 @@ def _finish(
         "sampler": config.sampler,
         "loss": config.loss,
         "seed": config.train.seed,
+        "engine": trainer.engine.name,
+        "kernels": native.name() or "none",
         "best_epoch": best,
         "epochs": standing.epoch,
         "stopped": standing.stopped,

@@ -30,6 +30,7 @@ from negsieve.schedule import Schedule, each_schedule
 from negsieve.store.checkpoint import Checkpoint
 from negsieve.store.run import Run
 from negsieve.training.engine import TorchEngine
+from negsieve.training.engines import make_engine
 from negsieve.training.signals import Stop
 from negsieve.training.watch import Silent, Stopwatch, Watcher
 
@@ -50,7 +51,8 @@ class Standing:
 class Trainer:
     """Fits a model on the train part of a data set and keeps the run directory up to date.
 
-    ``sampler_name`` is only for messages; ``oracle``, the held-out parts that the sampler knows, stamps each epoch.
+    ``sampler_name`` is only for messages; ``oracle``, the held-out parts that the sampler knows, stamps each epoch;
+    ``engine`` is the name of what does the steps, chosen by ``engines.choose``.
     Everything random comes from ``config.seed``.
     """
 
@@ -67,6 +69,7 @@ class Trainer:
         device: torch.device,
         sampler_name: str = "uniform",
         oracle: Sequence[str] = (),
+        engine: str = TorchEngine.name,
         watch: Watcher | None = None,
     ) -> None:
         self.config, self.run, self.evaluator, self.device = config, run, evaluator, device
@@ -79,7 +82,8 @@ class Trainer:
         # everything with a gradient or a memory beside the model; a loss may be a plain function
         learns = {"loss": loss} if isinstance(loss, nn.Module) else {}
         self.beside = nn.ModuleDict({"lr": self.lr, **learns}).to(device)
-        self.engine = TorchEngine(
+        self.engine = make_engine(
+            engine,
             self.model,
             self.sampler,
             loss,
