@@ -68,39 +68,90 @@ class Meter(nn.Module):
         rng: torch.Generator,
     ) -> None:
         """Adds one step. ``loss``, ``penalty``, ``gradient`` of the positive's score: ``Float[B]``."""
-        n = len(batch)
-        self.sum_rows += n
+        self.count(batch, negatives, loss=loss, penalty=penalty, gradient=gradient)
+        if step % self.every == 0:
+            self.rate(batch, negatives, scorer, rng)
+
+    @torch.no_grad()
+    def count(
+        self,
+        batch: Batch,
+        negatives: Negatives,
+        *,
+        loss: Tensor,
+        penalty: Tensor,
+        gradient: Tensor,
+        steps: int = 1,
+    ) -> None:
+        """Adds all but the hardness of ``steps`` steps of equally many rows, one after another in the batch."""
+        self.sum_rows += len(batch)
         self.sum_loss += loss.detach().sum(dtype=torch.float64)
         self.sum_penalty += penalty.detach().sum(dtype=torch.float64)
         self.sum_dead += (gradient.abs() < self.dead_below).sum()
         item = _items_of(negatives)  # [B|1, K]
-        stride = max(1, -(-n * item.shape[1] // self.lookups))
-        user = batch.user[::stride]
-        chosen = item[::stride] if len(item) == n else item.expand(len(user), -1)
-        share = _shares(negatives, len(user), stride)  # [b, K], each row sums to 1 or 0
-        self.covered[(chosen[share > 0])] = True
-        self.sum_popularity += (self.item_count[chosen] * share).sum()
-        self.sum_counted += share.sum()
-        if self.heldout is not None:
-            self.sum_false += (self.heldout.contains(user, chosen) * share).sum()
-        if step % self.every == 0:
-            self._rate_hardness(batch, chosen, share, scorer, rng, stride)
-
-    def _rate_hardness(self, batch, chosen, share, scorer, rng, stride) -> None:
-        """Mean share of random items that score below the chosen negatives, on up to 64 rows."""
-        if chosen.shape[1] == 0:
+        if item.shape[1] == 0:
             return  # a sampler for a loss over the whole catalogue draws nothing
-        take = torch.arange(0, len(chosen), max(1, len(chosen) // 64), device=chosen.device)
-        rows = take * stride
+        place = self._looked_up(len(batch), item.shape[1], steps)
+        user = batch.user[place]
+        chosen = item[place] if len(item) == len(batch) else item.expand(len(user), -1)
+        share = _shares(negatives, len(user), place)  # [b, K], each row sums to 1 or 0
+        self.covered[(chosen if share is None else chosen[share > 0])] = True
+        popular, counted = self.item_count[chosen], len(user)
+        if share is None:
+            self.sum_popularity += popular.mean(1).sum()
+        else:
+            self.sum_popularity += (popular * share).sum()
+            counted = share.sum()
+        self.sum_counted += counted
+        if self.heldout is not None:
+            false = self.heldout.contains(user, chosen)
+            self.sum_false += false.double().mean(1).sum() if share is None else (false * share).sum()
+
+    def _looked_up(self, rows: int, many: int, steps: int) -> slice | Tensor:
+        """Which rows are looked up: all, or evenly so many of every step."""
+        each = rows // steps
+        stride = max(1, -(-each * many // self.lookups))
+        if stride == 1 or steps == 1:
+            return slice(None, None, stride)
+        return torch.arange(rows, device=self.covered.device).view(steps, each)[:, ::stride].flatten()
+
+    def rated_rows(self, rows: int, many: int) -> Tensor:
+        """What ``rate`` reads of a step of ``rows`` rows with ``many`` negatives each: ``Long[b]``, b < 128."""
+        stride = max(1, -(-rows * many // self.lookups))
+        looked_up = -(-rows // stride)
+        return torch.arange(0, looked_up, max(1, looked_up // 64), device=self.covered.device) * stride
+
+    @torch.no_grad()
+    def rate(
+        self,
+        batch: Batch,
+        negatives: Negatives,
+        scorer: Scorer,
+        rng: torch.Generator,
+        *,
+        rows: Tensor | None = None,
+    ) -> None:
+        """Adds a step's hardness: the mean share of random items that score below the chosen negatives.
+
+        rows  which are read, the step's ``rated_rows`` by default: a batch of those alone, all of them read,
+              adds what the step does
+        """
+        item = _items_of(negatives)
+        if item.shape[1] == 0:
+            return
+        rows = self.rated_rows(len(batch), item.shape[1]) if rows is None else rows
+        chosen = item[rows] if len(item) == len(batch) else item.expand(len(rows), -1)
+        share = _shares(negatives, len(rows), rows)
+        share = torch.ones_like(chosen, dtype=torch.float64) / chosen.shape[1] if share is None else share
         # one of the row's negatives, as likely as it counts: the first would be the hardest of several
-        weight = torch.where(share[take].sum(1, keepdim=True) > 0, share[take], 1.0)
-        column = torch.multinomial(weight, 1, generator=rng)[:, 0]
-        negative = chosen[take, column]  # [b]
+        weight = torch.where(share.sum(1, keepdim=True) > 0, share, 1.0)
+        column = torch.multinomial(weight, 1, generator=rng)
+        negative = chosen.gather(1, column)  # [b, 1]
         others = torch.randint(self.n_items, (1, self.references), generator=rng, device=chosen.device)
-        rated = torch.cat([others.expand(len(rows), -1), negative[:, None]], dim=1)  # [b, R + 1]
+        rated = torch.cat([others.expand(len(rows), -1), negative], dim=1)  # [b, R + 1]
         score = _score_rows(scorer, rows, rated, len(batch))
         below = (score[:, :-1] < score[:, -1:]).double() + 0.5 * (score[:, :-1] == score[:, -1:]).double()
-        counts = share[take].sum(1) > 0
+        counts = share.sum(1) > 0
         self.sum_hard += below.mean(1)[counts].sum()
         self.sum_rated += counts.sum()
 
@@ -137,13 +188,18 @@ def _items_of(negatives: Negatives) -> Tensor:
     return negatives.item if negatives.parts is None else negatives.parts.flatten(1)
 
 
-def _shares(negatives: Negatives, rows: int, stride: int) -> Tensor:
-    """How much each item counts in every ``stride``-th row, ``Double[b, K]``: weights or kept ones, summing to 1."""
+def _shares(negatives: Negatives, rows: int, place: slice | Tensor) -> Tensor | None:
+    """How much each item counts in the rows at ``place``, ``Double[b, K]``: weights or kept ones, summing to 1.
+
+    None where all count alike.
+    """
+    if negatives.weight is None and negatives.keep is None and negatives.parts is None:
+        return None
     share = negatives.item.new_ones((rows, negatives.item.shape[1]), dtype=torch.float64)
     if negatives.weight is not None:
-        share = share * negatives.weight.detach()[::stride]
+        share = share * negatives.weight.detach()[place]
     if negatives.keep is not None:
-        share = share * negatives.keep[::stride]
+        share = share * negatives.keep[place]
     if negatives.parts is not None:
         share = share.repeat_interleave(negatives.parts.shape[-1], dim=1)
     return share / share.sum(1, keepdim=True).clamp_min(1e-300)
