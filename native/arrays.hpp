@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -15,8 +16,13 @@ namespace negsieve {
 template <class T, int N>
 using In = nb::ndarray<const T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
 
+// Taken as it is or not at all: what is written to a converted copy would be lost.
 template <class T, int N>
-using Out = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+struct Out : nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu> {
+    using Array = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+    using Array::Array;
+    Out(Array&& array) : Array(std::move(array)) {}
+};
 
 // Raises ValueError: a kernel reads and writes memory that it was told the size of, so the sizes must agree.
 inline void want(bool holds, const char* what) {
@@ -24,3 +30,21 @@ inline void want(bool holds, const char* what) {
 }
 
 }  // namespace negsieve
+
+namespace nanobind::detail {
+
+template <class T, int N>
+struct type_caster<negsieve::Out<T, N>> {
+    using Array = typename negsieve::Out<T, N>::Array;
+    using Own = negsieve::Out<T, N>;
+    NB_TYPE_CASTER(Own, make_caster<Array>::Name)
+
+    bool from_python(handle source, std::uint8_t flags, cleanup_list* cleanup) noexcept {
+        make_caster<Array> caster;
+        if (!caster.from_python(source, flags & ~static_cast<std::uint8_t>(cast_flags::convert), cleanup)) return false;
+        value = Own(std::move(caster.value));
+        return true;
+    }
+};
+
+}  // namespace nanobind::detail

@@ -5,6 +5,7 @@
 namespace negsieve {
 
 void bind_draw(nb::module_&);
+void bind_graph(nb::module_&);
 void bind_hardest(nb::module_&);
 void bind_loss(nb::module_&);
 void bind_score(nb::module_&);
@@ -24,6 +25,7 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     m.def("runs_v3", &negsieve::runs_v3);
     m.attr("isa") = NEGSIEVE_ISA;
     negsieve::bind_draw(m);
+    negsieve::bind_graph(m);
     negsieve::bind_hardest(m);
     negsieve::bind_loss(m);
     negsieve::bind_score(m);

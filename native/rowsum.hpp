@@ -1,0 +1,99 @@
+// Sums of rows of a table, the inner loop of every graph product: 16 numbers at a time, rows fetched ahead of use.
+//
+// A table holds floats, or bfloat16 as the upper halves of floats; sums are floats. Its width is a multiple of 16.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+namespace negsieve {
+
+// bfloat16: the sign, exponent and first 7 fraction bits of a float.
+using Brief = std::int16_t;
+
+// Eight floats or their bits; the compiler splits them where registers are shorter.
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef std::uint32_t Bits __attribute__((vector_size(32), aligned(4), may_alias));
+
+constexpr std::int64_t kAhead = 24;  // rows fetched before they are added: the time that one takes to arrive
+
+inline float widen(Brief half) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(static_cast<std::uint16_t>(half)) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+inline float widen(float value) { return value; }
+
+// To the nearest, ties to even; infinities and the processor's NaN stay what they are.
+inline void narrow(float value, Brief& out) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits += 0x7fff + ((bits >> 16) & 1);
+    out = static_cast<Brief>(bits >> 16);
+}
+
+inline void narrow(float value, float& out) { out = value; }
+
+// Adds W columns of one row.
+template <int W>
+inline __attribute__((always_inline)) void add(const float* row, Eight* sum) {
+#pragma GCC unroll 8
+    for (int q = 0; q < W / 8; ++q) sum[q] += *reinterpret_cast<const Eight*>(row + 8 * q);
+}
+
+// A word holds two numbers: sum[2 q] takes the even columns of 16, sum[2 q + 1] the odd ones.
+template <int W>
+inline __attribute__((always_inline)) void add(const Brief* row, Eight* sum) {
+#pragma GCC unroll 4
+    for (int q = 0; q < W / 16; ++q) {
+        const Bits word = *reinterpret_cast<const Bits*>(row + 16 * q);
+        sum[2 * q] += reinterpret_cast<Eight>(word << 16);
+        sum[2 * q + 1] += reinterpret_cast<Eight>(word & 0xffff0000u);
+    }
+}
+
+template <int W>
+inline __attribute__((always_inline)) void put(const Eight* sum, const float*, float* out) {
+    for (int q = 0; q < W / 8; ++q) *reinterpret_cast<Eight*>(out + 8 * q) = sum[q];
+}
+
+template <int W>
+inline __attribute__((always_inline)) void put(const Eight* sum, const Brief*, float* out) {
+    for (int q = 0; q < W / 16; ++q)
+        for (int i = 0; i < 8; ++i) {
+            out[16 * q + 2 * i] = sum[2 * q][i];
+            out[16 * q + 2 * i + 1] = sum[2 * q + 1][i];
+        }
+}
+
+// out[0 .. W) = sum over k of table[from[k]][0 .. W); `last` is the last place of `from` that may be read.
+template <int W, class S>
+inline void sum_columns(const S* table, std::int64_t width, const std::int32_t* from, std::int64_t begin,
+                        std::int64_t end, std::int64_t last, float* out) {
+    Eight sum[W / 8] = {};
+    for (std::int64_t k = begin; k < end; ++k) {
+        const auto* next = reinterpret_cast<const char*>(table + from[std::min(k + kAhead, last)] * width);
+        for (std::size_t byte = 0; byte < W * sizeof(S); byte += 64) __builtin_prefetch(next + byte);
+        add<W>(table + from[k] * width, sum);
+    }
+    put<W>(sum, table, out);
+}
+
+// out[0 .. width) = the sum of rows from[begin .. end) of a table.
+template <class S>
+inline void sum_rows(const S* table, std::int64_t width, const std::int32_t* from, std::int64_t begin,
+                     std::int64_t end, std::int64_t last, float* out) {
+    std::int64_t column = 0;
+    for (; column + 64 <= width; column += 64)
+        sum_columns<64>(table + column, width, from, begin, end, last, out + column);
+    if (column + 32 <= width) {
+        sum_columns<32>(table + column, width, from, begin, end, last, out + column);
+        column += 32;
+    }
+    if (column < width) sum_columns<16>(table + column, width, from, begin, end, last, out + column);
+}
+
+}  // namespace negsieve
