@@ -114,8 +114,6 @@ class Dot:
     def score(self, item: Tensor) -> Tensor:
         if len(item) != len(self.query):
             return self._side @ self._other(gather(self.table, item[0])).T
-        if torch.is_grad_enabled() and (self._side.requires_grad or self.table.requires_grad):
-            return self.score_vectors(gather(self.table, item))
         return score_candidates(self._side, self.table, item, cosine=self.cosine)
 
     def score_vectors(self, vector: Tensor) -> Tensor:

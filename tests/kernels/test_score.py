@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from negsieve.kernels import native
-from negsieve.kernels.score import score_candidates, score_candidates_reference
+from negsieve.kernels.score import (
+    score_candidates,
+    score_candidates_reference,
+    score_gradients,
+    score_gradients_reference,
+)
 from negsieve.rng import streams
 from negsieve.scorers import Dot
 
@@ -96,3 +101,68 @@ def test_other_kinds_of_numbers_take_the_twin():
     torch.testing.assert_close(double.float(), score_candidates(query, table, item))
     every = torch.cat([table, table], dim=1)[:, 20:]  # not contiguous
     torch.testing.assert_close(score_candidates(query, every, item), score_candidates(query, table, item))
+
+
+@compiled
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_gradients_of_kernel_and_twin_agree(width, cosine):
+    query, table, item = tables(40, width)
+    table[3] = 0.0
+    item[:9, :2] = 3
+    item[:, 4] = item[:, 3]  # twice in a row
+    gradient = torch.randn(item.shape, generator=streams("gradient"))
+    score = score_candidates(query, table, item, cosine=cosine)
+    found = score_gradients(query, table, item, score=score, gradient=gradient, cosine=cosine)
+    double = [one.double() for one in (query, table)]
+    wide = score_gradients_reference(*double, item, score=score.double(), gradient=gradient.double(), cosine=cosine)
+    for one, other in zip(found, wide, strict=True):
+        where = one.isfinite() & (other.abs() < 1e6)  # a cosine has steep gradients beside an item without direction
+        torch.testing.assert_close(one.double()[where], other[where], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_gradients_are_those_of_autograd(cosine):
+    query, table, item = (one.double() if one.is_floating_point() else one for one in tables(9, 6))
+    table[3] = 0.0
+    query, table = query.requires_grad_(), table.requires_grad_()
+    score = score_candidates_reference(query, table, item, cosine=cosine)
+    gradient = torch.randn(item.shape, generator=streams("gradient"), dtype=torch.double)
+    expected = torch.autograd.grad(score, (query, table), gradient)
+    found = score_gradients_reference(query, table, item, score=score, gradient=gradient, cosine=cosine)
+    torch.testing.assert_close(found, expected)
+
+
+@compiled
+def test_gradients_do_not_depend_on_the_number_of_threads(threads):
+    query, table, item = tables(2000, 64, many=6, n_items=3000)
+    gradient = torch.randn(item.shape, generator=streams("gradient"))
+    threads(1)
+    found = score_gradients(query, table, item, score=gradient, gradient=gradient)
+    for many in (2, 4):
+        threads(many)
+        again = score_gradients(query, table, item, score=gradient, gradient=gradient)
+        assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+@compiled
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_score_can_be_differentiated_twice(cosine):
+    query, table, item = tables(3, 5, many=2)
+    query, table = query.requires_grad_(), table.requires_grad_()
+
+    def second(rate):
+        score = rate(query, table, item, cosine=cosine)
+        (slope,) = torch.autograd.grad(score.square().sum(), table, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), (query, table))
+
+    torch.testing.assert_close(second(score_candidates), second(score_candidates_reference), rtol=1e-4, atol=1e-4)
+
+
+@compiled
+@pytest.mark.parametrize(("rows", "many"), [(0, 4), (4, 0)])
+def test_nothing_rated_moves_nothing(rows, many):
+    query, table, item = tables(rows, 8, many=many)
+    gradient = torch.zeros(item.shape)
+    d_query, d_table = score_gradients(query, table, item, score=gradient, gradient=gradient)
+    assert not d_query.any() and not d_table.any() and d_query.shape == query.shape

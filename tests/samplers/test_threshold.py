@@ -95,7 +95,7 @@ def test_the_samples_threshold_lies_below_the_true_one_unless_draws_repeat(seen)
         once = torch.tensor([len(row.unique()) == len(row) for row in found.item])
         gaps.append((truth.stages[0].bound - sampler.stages[0].bound)[batch.user[once]])
     gap = torch.cat(gaps)
-    assert len(gap) > 5 and (gap >= 0).all() and (gap > 0).any()
+    assert len(gap) > 5 and (gap >= -1e-6).all() and (gap > 1e-6).any()  # a few rated are summed in another order
 
 
 def test_of_several_rows_of_a_user_the_last_counts_over_shards(seen):
