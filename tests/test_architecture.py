@@ -10,7 +10,7 @@ import pytest
 import negsieve
 
 SOURCE = Path(negsieve.__file__).parent
-LEAVES = {"errors", "types", "rng", "seen", "spec", "schedule", "kernels", "cores"}
+LEAVES = {"errors", "types", "rng", "seen", "histories", "spec", "schedule", "kernels", "cores"}
 EDGES = {
     "errors": set(),
     "types": set(),
@@ -18,9 +18,10 @@ EDGES = {
     "kernels": {"errors"},
     "cores": set(),
     "seen": {"errors", "kernels"},
+    "histories": {"types"},
     "spec": {"errors", "schedule"},
     "data": LEAVES,
-    "scorers": {"types", "kernels"},
+    "scorers": {"types", "kernels", "histories"},
     "recbole": {"errors"},
     "samplers": LEAVES | {"scorers", "recbole"},
     "schedule": {"errors"},
@@ -31,7 +32,7 @@ EDGES = {
     "evaluation": LEAVES | {"data", "scorers"},
     "lab": LEAVES | {"data", "samplers", "evaluation", "scorers"},
     "trained": LEAVES | {"config", "data", "models", "store"},
-    "lists": LEAVES | {"trained", "evaluation", "scorers"},
+    "lists": LEAVES | {"trained", "data", "evaluation", "scorers"},
     "tables": {"errors", "store"},
     "vectors": {"errors", "lists", "trained", "store"},
     "report": {"errors", "store"},

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from negsieve.data.dataset import PARTS
 from negsieve.errors import CapabilityError, UsageError
-from negsieve.evaluation.fallback import ServeCold
+from negsieve.evaluation.fallback import ServeCold, knowing
 from negsieve.evaluation.rank import TopK, top_k
-from negsieve.scorers import Dot, Towers
+from negsieve.scorers import Dot, HistoryEncoder, Towers
 from negsieve.seen import Seen
 from negsieve.trained import Trained, open_trained
 from negsieve.types import Batch
@@ -30,6 +31,9 @@ def recommend(
     users         external ids; all users of the data set when None
     exclude_seen  leave out every item that the user has in the log, in whichever part
 
+    A model that reads histories reads all that the log holds of a user, in whichever part: the list is what may
+    come next.
+
     Returns a table with ``user_id, rank`` (from 1)``, item_id, score, by`` and ``title`` where the
     data has titles. ``by`` is "model", or "popularity" for users without a train interaction, whom
     no model of ids knows. A user with fewer than k items left gets what is left. Equal scores rank
@@ -44,7 +48,7 @@ def recommend(
     numbers = np.arange(dataset.n_users) if users is None else dataset.users.numbers(listed(users))
     user = torch.from_numpy(numbers)
     mask = (dataset.seen("train", "valid", "test"),) if exclude_seen else ()
-    encoder = ServeCold(trained.model.frozen(), dataset)
+    encoder = ServeCold(knowing(trained.model.frozen(), dataset, *PARTS), dataset)
     lists = top_k(encoder, user, min(k, dataset.n_items), mask=mask, n_items=dataset.n_items)
     cold = dataset.cold_users[user]
     names = [dataset.users[int(number)] for number in numbers]
@@ -63,7 +67,7 @@ def similar(run: str | Path | Trained, items: Sequence[str], *, k: int = 20) -> 
     dataset = trained.dataset
     if k < 1:
         raise UsageError(f"k={k}, wanted 1 or more")
-    table = towers(trained).item
+    table = _vectors(trained).item
     items = listed(items)
     number = torch.from_numpy(dataset.items.numbers(items))
 
@@ -82,9 +86,19 @@ def listed(ids: str | Sequence[str]) -> Sequence[str]:
 
 
 def towers(trained: Trained) -> Towers:
-    """The user and item tables of a run's model. Raises CapabilityError for a model without them."""
+    """The user and item tables of a run's model. Raises CapabilityError for a model without them.
+
+    A model that reads histories encodes every user, from all that the log holds.
+    """
+    encoder = _vectors(trained)
+    if isinstance(encoder, HistoryEncoder):
+        encoder = knowing(encoder, trained.dataset, *PARTS).towers()
+    return encoder
+
+
+def _vectors(trained: Trained) -> Towers | HistoryEncoder:
     encoder = trained.model.frozen()
-    if not isinstance(encoder, Towers):
+    if not isinstance(encoder, Towers | HistoryEncoder):
         raise CapabilityError(f"{trained.config.model}: this model keeps no vector for each item")
     return encoder
 

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from negsieve.histories import Histories
 from negsieve.kernels.score import score_candidates
 from negsieve.types import Batch
 
@@ -189,6 +190,25 @@ class Towers:
 
 
 Encoder = Callable[[Batch], Scorer]
+
+
+@runtime_checkable
+class HistoryEncoder(Protocol):
+    """An encoder whose queries are made of what the users did: it has an item table, and users only as they come."""
+
+    order: str  # in which it reads a user's rows: "time" or "given"
+    item: Tensor  # [I, D]
+
+    def __call__(self, batch: Batch) -> Scorer: ...
+
+    def reading(self, histories: Histories) -> HistoryEncoder:
+        """The same encoder with other histories of the users."""
+        ...
+
+    def towers(self) -> Towers:
+        """All users encoded."""
+        ...
+
 
 NEEDS = {
     "vectors": "item vectors that can be shown (a VectorScorer)",

@@ -35,7 +35,12 @@ def open_trained(path: str | Path) -> Trained:
         raise MissingInput(f"{path}: this run is not finished; go on with: negsieve train --resume {path}")
     config, dataset = resolve(run.config()), snapshot.load(run.path / "data")
     model = build_model(
-        config.model, n_users=dataset.n_users, n_items=dataset.n_items, train=dataset.train, seed=config.train.seed
+        config.model,
+        n_users=dataset.n_users,
+        n_items=dataset.n_items,
+        train=dataset.train,
+        history=lambda order: dataset.histories("train", order=order),
+        seed=config.train.seed,
     )
     model.load_state_dict(run.load_best().groups["model"])
     return Trained(run, config, dataset, model)

@@ -7,7 +7,7 @@ tensor whose first side is B, or 1 when all rows share it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -16,21 +16,41 @@ from torch import Tensor
 class Batch:
     """B observed interactions.
 
-    ``user`` and ``item`` are ``Long[B]``; ``item`` is the positive, ``None`` where users are only
-    ranked. ``row`` is the place in the training table, ``Long[B]``, for memory kept a row.
+    user, item  ``Long[B]``; ``item`` is the positive, ``None`` where users are only ranked
+    row         ``Long[B]``; the place in the training table, for memory kept a row and for what came before it
+    history     ``Long[B, L]``; the items that came before, oldest first, -1 where there are fewer: for loops
+                and services without a training table. A sequence model knows the history of a ``row`` itself
+    noise       key of the forward pass's own randomness, such as dropout; none: the pass has none
     """
 
     user: Tensor
     item: Tensor | None = None
     row: Tensor | None = None
+    history: Tensor | None = None
+    noise: int | None = None
 
     def __len__(self) -> int:
         return len(self.user)
 
     def to(self, device) -> Batch:
         """The same batch on another device."""
-        moved = (None if part is None else part.to(device) for part in (self.user, self.item, self.row))
-        return Batch(*moved)
+        sides = {name: getattr(self, name) for name in ("user", "item", "row", "history")}
+        return replace(self, **{name: side.to(device) for name, side in sides.items() if side is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows of the training table that share one forward pass, and so are visited together.
+
+    row     ``Long[n]``, group after group
+    offset  ``Long[g + 1]``: group i is ``row[offset[i]:offset[i + 1]]``; none is empty
+    """
+
+    row: Tensor
+    offset: Tensor
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
 
 
 @dataclass(frozen=True, slots=True)

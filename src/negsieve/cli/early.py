@@ -9,7 +9,6 @@ from negsieve.samplers import named as samplers
 from negsieve.training.build import name_loss, pick_device
 
 # by the data and the run
-_TO_A_MODEL = {"n_users", "n_items", "train", "seed"}
 _TO_A_SAMPLER = {"n_users", "n_items", "seen", "seed", "dim", "explicit"}
 
 
@@ -24,8 +23,7 @@ def check(config: RunConfig, *, typed: str | None) -> None:
 
 def check_method(model: str, sampler: str, loss: str, *, trusted: bool) -> None:
     """The same for the parts of one method."""
-    parsed = spec.parse(model)
-    spec.convert(spec.resolve(parsed, models.MODELS, aliases=models.ALIASES, what="model"), parsed, skip=_TO_A_MODEL)
+    models.check_model(model)
     parsed = spec.parse(sampler)
     spec.convert(samplers.find(parsed.name, allow_import=trusted), parsed, skip=_TO_A_SAMPLER)
     name_loss(loss, sampler)

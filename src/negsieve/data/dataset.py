@@ -12,6 +12,8 @@ from torch import Tensor
 
 from negsieve.data.interactions import Interactions
 from negsieve.data.vocabulary import Vocabulary
+from negsieve.errors import DataError
+from negsieve.histories import Histories
 from negsieve.seen import Seen
 
 PARTS = ("train", "valid", "test")
@@ -67,6 +69,23 @@ class Dataset:
         """The index of the named parts; its ``part`` says which. ``oracle``: samplers may read it whatever it is."""
         user, item = self.pairs(*parts)
         return Seen(user, item, n_users=self.n_users, n_items=self.n_items, part="+".join(parts), oracle=oracle)
+
+    def histories(self, *parts: str, order: str = "time") -> Histories:
+        """The rows of the named parts as users' sequences; ``order``: "time", ties by row, or "given", by row.
+
+        Raises DataError where the log has no times, or one time for all rows, and so no such order.
+        """
+        rows, (user, item) = self.rows(*parts), self.pairs(*parts)
+        when = self.interactions.timestamp if order == "time" else None
+        if order == "time" and (when is None or (when == when[:1]).all()):
+            raise DataError(
+                f"{self.name!r} has {'no timestamp column' if when is None else 'the same timestamp in every row'}, so "
+                "nothing says what a user did first, which a sequence model needs. Name the column with "
+                '--set "data.columns={timestamp: <name>}"; or, where the rows of every user stand in order, say '
+                "sasrec:order=given."
+            )
+        when = None if when is None else torch.from_numpy(when[rows])
+        return Histories(user, item, when=when, n_users=self.n_users, order=order, part="+".join(parts))
 
     @cached_property
     def train(self) -> Seen:

@@ -17,7 +17,7 @@ from torch import Tensor
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.errors import DataError, UsageError, nearest
 from negsieve.evaluation import sampled
-from negsieve.evaluation.fallback import ServeCold
+from negsieve.evaluation.fallback import ServeCold, knowing
 from negsieve.evaluation.metrics import (
     AUC,
     DEFAULT_METRICS,
@@ -33,6 +33,7 @@ from negsieve.seen import Seen
 
 PROTOCOLS = ("full", "sampled")
 GROUPS = ("warm", "cold_users", "cold_items")
+_BEFORE = {"valid": ("train",), "test": ("train", "valid")}  # what is known when a part is judged
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Evaluator:
     chunk        users scored together; it is part of the result's definition
     device       where users are sent before the encoder sees them: the device of its tables
 
-    Masked: train, and for "test" also valid. Users without a train row are measured on what
-    ``recommend`` serves them, popularity (``fallback.ServeCold``).
+    Masked, and read by models that read histories: train, and for "test" also valid. Users without a train
+    row are measured on what ``recommend`` serves them, popularity (``fallback.ServeCold``).
 
     Cost of a full evaluation: one scoring of all items and one partial sort a user; "auc" adds two
     reads of a user's scores a held-out pair. Memory: chunk * I scores.
@@ -138,7 +139,7 @@ class Evaluator:
         naming the user where a score is NaN.
         """
         held = self._lay_out(part)
-        served = ServeCold(encoder, self.dataset)
+        served = ServeCold(knowing(encoder, self.dataset, *_BEFORE[part]), self.dataset)
         if self.protocol == "full":
             return self._full(served, part, held)
         return self._sampled(served, part, held)
@@ -164,7 +165,7 @@ class Evaluator:
             seen = data.valid if part == "valid" else data.test
             if not len(seen):
                 raise DataError(f"no row is held out in the {part} part of {data.name!r}: there is nothing to evaluate")
-            mask = (data.train,) if part == "valid" else (data.train, data.valid)
+            mask = tuple(getattr(data, one) for one in _BEFORE[part])
             users, row = seen.owner.cpu().unique_consecutive(return_inverse=True)
             item = seen.item.cpu()
             hidden = torch.zeros(len(item), dtype=torch.bool)

@@ -1,7 +1,8 @@
-"""What a user without any train row is served: the most popular items.
+"""What users are served: by what the model may know of them, and popular items where it knows nothing.
 
 A trained model holds nothing about such a user but the noise of its first values. ``recommend``
-serves popularity there, and the Evaluator measures what is served.
+serves popularity there, and the Evaluator measures what is served. A model that reads histories is
+given those that stand before what is asked for.
 """
 
 from __future__ import annotations
@@ -11,8 +12,18 @@ from torch import Tensor
 
 from negsieve.data.dataset import Dataset
 from negsieve.evaluation.rank import every_score
-from negsieve.scorers import Encoder, Scorer
+from negsieve.scorers import Encoder, HistoryEncoder, Scorer
 from negsieve.types import Batch
+
+
+def knowing(encoder: Encoder, dataset: Dataset, *parts: str) -> Encoder:
+    """The encoder with the rows of ``parts`` as users' histories, where it reads any; else itself.
+
+    Cost: a sort of the rows.
+    """
+    if not isinstance(encoder, HistoryEncoder):
+        return encoder
+    return encoder.reading(dataset.histories(*parts, order=encoder.order))
 
 
 class Popular:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from negsieve.errors import UsageError
 from negsieve.rng import streams
 from negsieve.scorers import Encoder, Scorer, gather
-from negsieve.types import Batch, Negatives
+from negsieve.types import Batch, Groups, Negatives
 
 
 class Model(nn.Module, ABC):
@@ -38,6 +38,12 @@ class Model(nn.Module, ABC):
     def frozen(self) -> Encoder:
         """An encoder without gradients whose shared work (propagation) is already done."""
 
+    def groups(self) -> Groups | None:
+        """The train rows that share a forward pass and so are visited together; None: each row stands alone.
+
+        Rows in no group are not trained on.
+        """
+
 
 def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) -> Tensor:
     """``(|u|^2 + |i|^2 + mean_k |j_k|^2) / 2`` on the layer-0 tables ``user`` and ``item``: ``Float[B]``.
@@ -45,6 +51,17 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
     Filtered negatives count nothing, nor does a draw of none; weighted ones count by weight, normalised.
     This is the convention of LightGCN and MixGCF for K = 1.
     """
+    own = gather(user, batch.user).square().sum(-1) + gather(item, batch.item).square().sum(-1)
+    return (own + _negative_norm(item, negatives)) / 2
+
+
+def item_penalty(item: Tensor, batch: Batch, negatives: Negatives) -> Tensor:
+    """``row_penalty`` without the user's part, for models whose users have no table: ``Float[B]``."""
+    return (gather(item, batch.item).square().sum(-1) + _negative_norm(item, negatives)) / 2
+
+
+def _negative_norm(item: Tensor, negatives: Negatives) -> Tensor | float:
+    """The mean squared norm of a row's negatives, ``Float[B|1]``; 0 where none are drawn."""
     chosen = negatives.ego if negatives.ego is not None else gather(item, negatives.item)  # [B|1, K, D]
     norm = chosen.square().sum(-1)  # [B|1, K]
     if negatives.weight is not None:
@@ -54,12 +71,10 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
     else:
         share = None
     if norm.shape[1] == 0:
-        negative = 0.0
-    elif share is None:
-        negative = norm.mean(-1)
-    else:
-        negative = (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
-    return (gather(user, batch.user).square().sum(-1) + gather(item, batch.item).square().sum(-1) + negative) / 2
+        return 0.0
+    if share is None:
+        return norm.mean(-1)
+    return (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
 
 
 def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float, seed: int):

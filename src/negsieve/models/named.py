@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 from negsieve import spec
+from negsieve.histories import Histories
 from negsieve.models.base import Model
 from negsieve.models.lightgcn import LightGCN
 from negsieve.models.mf import MF
+from negsieve.models.sasrec import SASRec
 from negsieve.seen import Seen
 
-MODELS = {"mf": MF, "lightgcn": LightGCN}
-ALIASES = {"bpr": "mf", "bprmf": "mf", "bpr_mf": "mf", "light_gcn": "lightgcn"}
+MODELS = {"mf": MF, "lightgcn": LightGCN, "sasrec": SASRec}
+ALIASES = {"bpr": "mf", "bprmf": "mf", "bpr_mf": "mf", "light_gcn": "lightgcn", "sas_rec": "sasrec"}
+OFFERED = ("n_users", "n_items", "train", "history", "seed")
+"""What the data and the run give to a model, and nobody may set."""
 
 
-def build_model(text: str, *, n_users: int, n_items: int, train: Seen, seed: int) -> Model:
-    """The model that a spec such as ``lightgcn:dim=64,layers=3`` names, freshly initialised."""
+def build_model(
+    text: str, *, n_users: int, n_items: int, train: Seen, seed: int, history: Callable[[str], Histories]
+) -> Model:
+    """The model that a spec such as ``lightgcn:dim=64,layers=3`` names, freshly initialised.
+
+    history  ``order -> Histories`` of the train part, called by models that read them
+    """
     parsed = spec.parse(text)
-    kind = spec.resolve(parsed, MODELS, aliases=ALIASES, what="model")
-    offers = {"n_users": n_users, "n_items": n_items, "train": train, "seed": seed}
-    return spec.bind(kind, parsed, offers)
+    offers = {"n_users": n_users, "n_items": n_items, "train": train, "history": history, "seed": seed}
+    return spec.bind(_kind(parsed), parsed, offers)
+
+
+def check_model(text: str) -> None:
+    """Raises UsageError for an unknown model or parameter, without the cost of building it."""
+    parsed = spec.parse(text)
+    spec.convert(_kind(parsed), parsed, skip=OFFERED)
+
+
+def order_read(text: str) -> str | None:
+    """The order in which a model reads users' histories, "time" or "given"; None: it reads none."""
+    parsed = spec.parse(text)
+    wanted = inspect.signature(_kind(parsed)).parameters
+    if "history" not in wanted:
+        return None
+    return parsed.params.get("order", wanted["order"].default)
+
+
+def _kind(parsed: spec.Spec) -> Callable:
+    return spec.resolve(parsed, MODELS, aliases=ALIASES, what="model")

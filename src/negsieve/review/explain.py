@@ -45,7 +45,7 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
     then says why. Raises UsageError for what does not exist.
     """
     build.refuse_unfit(config.model_copy(update={"train": _lenient(config)}), dataset)
-    build.refuse_misnamed_model(config.model)
+    models.check_model(config.model)
     loss_name = build.name_loss(config.loss, config.sampler)
     model, seed = build.make_model(config, dataset), config.train.seed
     sampler = build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted)

@@ -15,6 +15,7 @@ from negsieve.data.dataset import Dataset
 from negsieve.errors import CapabilityError, ConfigError, DataError, NegsieveError, UsageError
 from negsieve.evaluation.evaluator import Evaluator
 from negsieve.evaluation.metrics import parse_metric
+from negsieve.histories import Histories
 from negsieve.models import named as models
 from negsieve.models.base import Model
 from negsieve.rng import streams
@@ -137,6 +138,7 @@ def make_model(config: RunConfig, dataset: Dataset) -> Model:
         n_users=dataset.n_users,
         n_items=dataset.n_items,
         train=dataset.train,
+        history=lambda order: dataset.histories("train", order=order),
         seed=config.train.seed,
     )
 
@@ -191,7 +193,7 @@ def tried(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ())
     Raises UsageError for a model, sampler, loss or metric that cannot be made, CapabilityError for a sampler or
     loss that the model cannot serve.
     """
-    refuse_misnamed_model(config.model)
+    models.check_model(config.model)
     model = _small(config.model)
     scorer = _stand_in(model, dataset.n_items)
     dim = scorer.query.shape[1] if isinstance(scorer, VectorScorer) else 1
@@ -208,13 +210,15 @@ def tried(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ())
 
 def _small(model: str) -> Model:
     """The model that a spec names, for two users and two items."""
-    pair = Seen([0, 1], [0, 1], n_users=2, n_items=2)
-    return models.build_model(model, n_users=2, n_items=2, train=pair, seed=0)
+    pair, both = Seen([0, 1], [0, 1], n_users=2, n_items=2), torch.tensor([0, 1])
+    history = Histories(both, both, n_users=2)
+    return models.build_model(model, n_users=2, n_items=2, train=pair, history=lambda order: history, seed=0)
 
 
 def _stand_in(model: Model, n_items: int) -> Scorer:
     """A scorer of two rows like the small model's own, over ``n_items`` items that take no memory."""
-    scorer = model.encode(Batch(torch.tensor([0, 1]), torch.tensor([0, 1])))
+    both = torch.tensor([0, 1])
+    scorer = model.encode(Batch(both, both, both))
     if not isinstance(scorer, Dot):
         return scorer
     flat = torch.zeros(1, scorer.query.shape[1]).expand(n_items, -1)
@@ -302,13 +306,6 @@ def _try_loss(text: str, made: Settled, batch: Batch, negatives: Negatives, scor
         ) from problem
 
 
-def refuse_misnamed_model(text: str) -> None:
-    """Raises UsageError for an unknown model or parameter, without the cost of building it."""
-    parsed = spec.parse(text)
-    kind = spec.resolve(parsed, models.MODELS, aliases=models.ALIASES, what="model")
-    spec.convert(kind, parsed, skip=("n_users", "n_items", "train", "seed"))
-
-
 def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
     """Raises before any work when the data cannot be trained on as configured."""
     if not len(dataset.train):
@@ -321,6 +318,12 @@ def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
             f"{' or '.join(('train', *config.oracle))}, the first "
             f"is {name!r}: no negative is left for them. Remove them, or give their rows no say with "
             "--set train.full_users=skip."
+        )
+    order = models.order_read(config.model)
+    if order is not None and not (dataset.histories("train", order=order).offset.diff() > 1).any():
+        raise DataError(
+            f"no user of {dataset.name!r} has two rows in train, so nothing comes after anything: {config.model} has "
+            "nothing to learn from. Choose mf or lightgcn, or a split that leaves more in train."
         )
     if config.train.drop_last and len(dataset.train) < config.train.batch_size:
         raise ConfigError(

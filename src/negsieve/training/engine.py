@@ -17,7 +17,7 @@ from negsieve.config import TrainConfig
 from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
 from negsieve.models.base import Model
-from negsieve.rng import streams
+from negsieve.rng import derive, streams
 from negsieve.samplers.base import Sampler
 from negsieve.store.checkpoint import pack_optimiser, unpack_optimiser
 from negsieve.training.optimise import make_optimiser
@@ -98,7 +98,8 @@ class TorchEngine(Engine):
     def _step(self, epoch: int, step: int, rows: Tensor, clock: Stopwatch) -> None:
         config, device = self.config, self.user.device
         rows = rows.to(device)
-        batch = Batch(self.user[rows], self.item[rows], rows)
+        noise = derive("forward", epoch, step, seed=config.seed)
+        batch = Batch(self.user[rows], self.item[rows], rows, noise=noise)
         rng = streams("negatives", epoch, step, seed=config.seed, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             outcome = forward(self.model, self.sampler, self.loss, batch, rng, lap=clock.lap)

@@ -96,7 +96,8 @@ class Trainer:
         )
         self.standing = Standing()
         self.validates = len(dataset.rows(config.select_on)) > 0
-        self.steps = n_batches(len(self.user), config.batch_size, config.drop_last)
+        self.groups = model.groups()
+        self.steps = n_batches(len(self.user), config.batch_size, config.drop_last, groups=self.groups)
         self._clock = Stopwatch()
         self._saved_at = monotonic()
 
@@ -128,6 +129,7 @@ class Trainer:
             epoch=epoch,
             start=standing.step,
             drop_last=config.drop_last,
+            groups=self.groups,
         )
         for first, rows in self._together(order):
             self.engine.advance(epoch, first, rows, self._clock)

@@ -1,0 +1,102 @@
+"""Who did what, in order: the sequences that a sequence model reads, and the windows that it trains on.
+
+A target position is a row of the training table. The items before it are its history; nobody stores
+them a row, because a user's rows are one sequence and a window of it gives the histories of all.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from negsieve.types import Groups
+
+
+class Histories(nn.Module):
+    """The items of every user from first to last.
+
+    user, item  ``Long[n]``, the rows of a table
+    when        ``[n]``; rows stand in this order, those of equal value as in the table; none: all as in the table
+    order       what ``when`` is: "time", or "given" for the table's own order
+    part        which part of the data the rows are; only "train" may be trained on
+
+    Memory: 24 bytes a row and 8 a user. Buffers move with ``.to()`` and stay out of checkpoints, because the
+    data hash already fixes them. Cost: two sorts of the table.
+    """
+
+    def __init__(
+        self,
+        user: Tensor,
+        item: Tensor,
+        *,
+        when: Tensor | None = None,
+        n_users: int,
+        order: str = "given",
+        part: str = "train",
+    ) -> None:
+        super().__init__()
+        self.n_users, self.order, self.part = n_users, order, part
+        row = torch.arange(len(user)) if when is None else when.sort(stable=True).indices
+        row = row[user[row].sort(stable=True).indices]
+        place = torch.empty_like(row)
+        place[row] = torch.arange(len(row))
+        offset = torch.zeros(n_users + 1, dtype=torch.long)
+        offset[1:] = torch.bincount(user, minlength=n_users).cumsum(0)
+        for name, value in (("item", item[row]), ("row", row), ("place", place), ("offset", offset)):
+            self.register_buffer(name, value, persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def latest(self, user: Tensor, length: int) -> Tensor:
+        """The last ``length`` items of some users: ``Long[B]`` -> ``Long[B, length]``, oldest first, then -1."""
+        end = self.offset[user + 1]
+        first = torch.maximum(self.offset[user], end - length)
+        place = first[:, None] + torch.arange(length, device=user.device)  # [B, length]
+        if not len(self):
+            return torch.full_like(place, -1)
+        return self.item[place.clamp_max(len(self) - 1)].masked_fill_(place >= end[:, None], -1)
+
+
+class Windows(nn.Module):
+    """The stretches of at most ``length`` inputs that cover every target position of every user, each once.
+
+    A user with m rows has m - 1 targets: each row but the first, whose input is the row before it. Longer
+    sequences are cut from their end, so that the last window, like a history at evaluation, ends with the last
+    row. ``overlap`` inputs of a window are history only: their targets belong to the window before, and so
+    every target beyond the first window sees more than ``overlap`` items. ``last_only``: the last window
+    alone, and all of its targets, as the authors of SASRec train.
+
+    first  ``Long[W]``; place in ``histories.item`` of a window's first input
+    many   ``Long[W]``; its inputs
+    of     ``Long[n]``; the window in which a place is a target, -1 for none
+
+    Cost and memory: 16 bytes a window and 8 a row.
+    """
+
+    def __init__(self, histories: Histories, length: int, *, overlap: int = 0, last_only: bool = False) -> None:
+        super().__init__()
+        start, inputs = histories.offset[:-1], (histories.offset.diff() - 1).clamp_min(0)  # [U]
+        stride = length - overlap
+        beyond = (inputs - length).clamp_min(0)
+        count = (inputs > 0) * (1 if last_only else 1 + torch.div(beyond + stride - 1, stride, rounding_mode="floor"))
+        user = torch.repeat_interleave(torch.arange(len(start)), count)  # [W]
+        back = torch.repeat_interleave(count.cumsum(0), count) - 1 - torch.arange(len(user))  # 0: the last window
+        end = inputs[user] - back * stride
+        begin = (end - length).clamp_min(0)
+        earliest = back == count[user] - 1  # no window before it has its first targets
+        target = torch.where(earliest, begin, end - stride) + 1  # the first one, counted from the user's first row
+        targets = end - target + 1
+        self.register_buffer("first", start[user] + begin, persistent=False)
+        self.register_buffer("many", end - begin, persistent=False)
+        offset = torch.zeros(len(user) + 1, dtype=torch.long)
+        offset[1:] = targets.cumsum(0)
+        jump = torch.repeat_interleave(start[user] + target - offset[:-1], targets)
+        place = jump + torch.arange(len(jump))  # of every target, window after window
+        of = torch.full((len(histories),), -1)
+        of[place] = torch.repeat_interleave(torch.arange(len(user)), targets)
+        self.register_buffer("of", of, persistent=False)
+        self.groups = Groups(histories.row[place], offset)
+
+    def __len__(self) -> int:
+        return len(self.first)
