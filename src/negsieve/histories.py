@@ -20,6 +20,8 @@ class Histories(nn.Module):
     order       what ``when`` is: "time", or "given" for the table's own order
     part        which part of the data the rows are; only "train" may be trained on
 
+    Raises ValueError for sides that do not line up or users that do not exist.
+
     Memory: 24 bytes a row and 8 a user. Buffers move with ``.to()`` and stay out of checkpoints, because the
     data hash already fixes them. Cost: two sorts of the table.
     """
@@ -35,6 +37,10 @@ class Histories(nn.Module):
         part: str = "train",
     ) -> None:
         super().__init__()
+        if len(user) != len(item):
+            raise ValueError(f"{len(user)} users beside {len(item)} items: the rows must line up")
+        if len(user) and not 0 <= int(user.min()) <= int(user.max()) < n_users:
+            raise ValueError(f"user ids run {int(user.min())}..{int(user.max())}, wanted 0..{n_users - 1}")
         self.n_users, self.order, self.part = n_users, order, part
         row = torch.arange(len(user)) if when is None else when.sort(stable=True).indices
         row = row[user[row].sort(stable=True).indices]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negsieve.data.batches import batches, n_batches
+from negsieve.types import Groups
 
 
 @settings(max_examples=60, deadline=None)
@@ -20,6 +21,38 @@ def test_each_row_once_and_the_same_from_any_step(n, size, seed, epoch, drop_las
     late = list(batches(n, size=size, seed=seed, epoch=epoch, drop_last=drop_last, start=start))
     assert [step for step, _ in late] == [step for step, _ in whole[start:]]
     assert all(torch.equal(one, two) for (_, one), (_, two) in zip(late, whole[start:], strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=40),
+    st.integers(1, 60),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.integers(0, 9),
+)
+def test_groups_are_visited_whole_and_the_same_from_any_step(lengths, size, seed, epoch, start):
+    offset = torch.tensor([0, *lengths]).cumsum(0)
+    groups, total = Groups(torch.randperm(int(offset[-1])) + 7, offset), int(offset[-1])
+    whole = list(batches(total + 9, size=size, seed=seed, epoch=epoch, groups=groups))
+    assert [step for step, _ in whole] == list(range(n_batches(total + 9, size, groups=groups)))
+    assert torch.equal(torch.cat([rows for _, rows in whole]).sort().values, groups.row.sort().values)
+    owner = dict(
+        zip(
+            groups.row.tolist(), torch.repeat_interleave(torch.arange(len(groups)), offset.diff()).tolist(), strict=True
+        )
+    )
+    met = [{owner[row] for row in rows.tolist()} for _, rows in whole]
+    assert all(met) and sum(map(len, met)) == len(groups)  # no step is empty, no group is cut
+    assert all(len(rows) <= max(size, max(lengths)) + max(lengths) for _, rows in whole)
+    late = list(batches(total, size=size, seed=seed, epoch=epoch, start=start, groups=groups))
+    assert [step for step, _ in late] == [step for step, _ in whole[start:]]
+    assert all(torch.equal(one, two) for (_, one), (_, two) in zip(late, whole[start:], strict=True))
+
+
+def test_no_groups_make_no_batches():
+    groups = Groups(torch.empty(0, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+    assert n_batches(5, 2, groups=groups) == 0 and not list(batches(5, size=2, seed=0, epoch=0, groups=groups))
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
