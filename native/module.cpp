@@ -8,6 +8,7 @@ void bind_draw(nb::module_&);
 void bind_graph(nb::module_&);
 void bind_hardest(nb::module_&);
 void bind_loss(nb::module_&);
+void bind_rank(nb::module_&);
 void bind_score(nb::module_&);
 
 // Whether this processor runs the x86-64-v3 modules (AVX2, FMA, BMI).
@@ -28,5 +29,6 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     negsieve::bind_graph(m);
     negsieve::bind_hardest(m);
     negsieve::bind_loss(m);
+    negsieve::bind_rank(m);
     negsieve::bind_score(m);
 }

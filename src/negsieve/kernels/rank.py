@@ -1,0 +1,168 @@
+"""The best k items of every row: of scores that lie in memory, or of dot products that never do.
+
+Ties rank by the lower item number, so a list is a function of the scores alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from negsieve.kernels import native
+
+SAMPLE = 512  # items from whose scores a first threshold is guessed; a wrong guess costs time, never a place
+
+_NEVER = float("-inf")
+_TIED_ROWS = 64  # rows whose boundary ties are settled together: bounds the slow path's memory
+_ROWS = 256  # rows that the twin scores together
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Items laid out for ranking by dot products; made by ``lay_out``.
+
+    table    ``Float[I, D]``
+    column   ``Int[n]``: the items that may be ranked, ascending
+    panels   ``Float[ceil(n / W), D, W]``: their vectors, W items side by side; None: the twin serves
+    sample   ``Float[SAMPLE / W, D, W]``: a few of them, likewise; empty where there are not many
+    place    ``Int[I]``: where each item stands in the sample, or -1
+    """
+
+    table: Tensor
+    column: Tensor
+    panels: Tensor | None = None
+    sample: Tensor | None = None
+    place: Tensor | None = None
+
+
+def lay_out(table: Tensor, *, allowed: Tensor | None = None) -> Catalogue:
+    """Lays the items of ``table Float[I, D]`` out; only those of ``allowed Bool[I]`` are ever ranked.
+
+    Cost: a copy of the table. Compiled for single precision on the CPU.
+    """
+    table = table.detach()
+    column = (
+        torch.arange(len(table), device=table.device) if allowed is None else allowed.to(table.device).nonzero()[:, 0]
+    )
+    if table.dtype != torch.float32 or not native.serves(table):
+        return Catalogue(table, column.int())
+    place = torch.full((len(table),), -1, dtype=torch.int32)
+    chosen = column[:0]
+    if len(column) >= 4 * SAMPLE:
+        chosen = column[torch.arange(SAMPLE) * len(column) // SAMPLE]
+        place[chosen] = torch.arange(SAMPLE, dtype=torch.int32)
+    whole = table if allowed is None else table[column]
+    return Catalogue(table, column.int(), _panels(whole), _panels(table[chosen]), place)
+
+
+def top_dots(
+    query: Tensor, catalogue: Catalogue, k: int, *, offset: Tensor, excluded: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The k items with the greatest ``query @ table.T``: ``query Float[B, D]`` -> item ``Long[B, k]``, score, broken.
+
+    offset, excluded  ``Long[B + 1]``, ``Long[m]``: row b never gets ``excluded[offset[b]:offset[b + 1]]``, ascending
+
+    Missing places hold item -1, score -inf; an item that scores -inf is never ranked. ``broken Bool[B]``: a score
+    of the row that may be ranked is NaN, and its list means nothing. A compiled score is one chain of
+    multiply-adds over the width: it does not depend on other rows, on the number of rows or on threads, and may
+    differ from torch's product in its last bits. Cost: B * n * D multiply-adds; no score but those that may
+    be among the best is written. Raises ValueError for sizes that disagree and excluded items out of range or order.
+    """
+    if catalogue.panels is None or query.dtype != torch.float32 or not native.serves(query):
+        return top_dots_reference(query, catalogue, k, offset=offset, excluded=excluded)
+    item, score, broken = _out(query.detach(), k)
+    laid = (catalogue.panels, catalogue.sample, catalogue.column, catalogue.place)
+    sides = (offset.contiguous(), excluded.contiguous())
+    native.module().top_dots(query.detach().contiguous(), *laid, *sides, item, score, broken, native.threads())
+    return item, score, broken
+
+
+def top_dots_reference(
+    query: Tensor, catalogue: Catalogue, k: int, *, offset: Tensor, excluded: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``top_dots`` in torch: a block of all scores at a time."""
+    column = catalogue.column.long()
+    if len(offset) != len(query) + 1 or int(offset[-1]) != len(excluded):
+        raise ValueError("top_dots: offset needs a row more than query and must span excluded")
+    if len(excluded) and not 0 <= int(excluded.min()) <= int(excluded.max()) < len(catalogue.table):
+        raise ValueError("top_dots: excluded holds an item out of range")
+    parts = [_out(query[:0].detach(), k)]
+    with torch.no_grad():
+        for first in range(0, len(query), _ROWS):
+            score = query[first : first + _ROWS] @ catalogue.table.T  # [b, I]
+            own = offset[first : first + len(score) + 1]
+            row = torch.repeat_interleave(torch.arange(len(score), device=query.device), own.diff())
+            score[row, excluded[own[0] : own[-1]]] = _NEVER
+            item, score, broken = top_rows_reference(score[:, column], k)
+            named = column[item.clamp_min(0)] if len(column) else item
+            parts.append((torch.where(item < 0, item, named), score, broken))
+    return tuple(torch.cat(side) for side in zip(*parts, strict=True))
+
+
+def top_rows(score: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The k greatest of each row of ``score Float[B, n]``: item ``Long[B, k]``, score ``[B, k]``, broken ``Bool[B]``.
+
+    As ``top_dots``: -inf is never ranked, ties by lower number, -1 and -inf where fewer are left, broken for NaN.
+    Cost: one read of the scores. Compiled for single precision on the CPU.
+    """
+    if score.dtype != torch.float32 or not native.serves(score):
+        return top_rows_reference(score, k)
+    item, value, broken = _out(score.detach(), k)
+    native.module().top_rows(score.detach().contiguous(), item, value, broken, native.threads())
+    return item, value, broken
+
+
+def top_rows_reference(score: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``top_rows`` in torch. One more place than asked is sorted: only where it ties with the last is the row
+    looked at again, exactly."""
+    n = score.shape[1]
+    inside = min(k, n)
+    value, item = score.topk(min(inside + 1, n), dim=1)  # a NaN counts as greatest, so it would show here
+    broken = value.isnan().any(1)
+    if n > inside:
+        tied = (value[:, inside - 1] == value[:, inside]) & (value[:, inside] > _NEVER)
+        value, item = value[:, :inside].contiguous(), item[:, :inside].contiguous()
+        for rows in tied.nonzero()[:, 0].split(_TIED_ROWS):
+            item[rows] = _settle(score[rows], value[rows], item[rows])
+    item, order = item.sort(dim=1)
+    value, order = value.gather(1, order).sort(dim=1, descending=True, stable=True)
+    item = item.gather(1, order).masked_fill(value == _NEVER, -1)
+    if inside < k:
+        item = torch.nn.functional.pad(item, (0, k - inside), value=-1)
+        value = torch.nn.functional.pad(value, (0, k - inside), value=_NEVER)
+    return item, value, broken
+
+
+def _settle(score: Tensor, value: Tensor, item: Tensor) -> Tensor:
+    """Replaces the items at the last, tied score by the lowest-numbered ones that have it.
+
+    ``score [t, I]``, ``value`` and ``item [t, k]`` with value descending -> item ``[t, k]``.
+    """
+    last = value[:, -1:]  # [t, 1]
+    free = value == last  # the places that the tied items share  # [t, k]
+    row, candidate = (score == last).nonzero(as_tuple=True)  # rows ascend, items ascend inside a row
+    count = torch.bincount(row, minlength=len(score))
+    place = torch.arange(len(row), device=row.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    chosen = candidate[place < free.sum(1)[row]]  # as many a row as it has free places
+    settled = item.clone()
+    settled[free] = chosen
+    return settled
+
+
+def _out(like: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (len(like), k)
+    return (
+        like.new_empty(shape, dtype=torch.long),
+        like.new_empty(shape),
+        like.new_empty(len(like), dtype=torch.bool),
+    )
+
+
+def _panels(table: Tensor) -> Tensor:
+    """``Float[n, D]`` -> ``Float[ceil(n / W), D, W]``, zero beyond the last item."""
+    wide = native.module().panel
+    panels = table.new_empty((-(-len(table) // wide), table.shape[1], wide))
+    native.module().pack_items(table.contiguous(), panels, native.threads())
+    return panels
