@@ -27,8 +27,8 @@ static void pack(In<float, 2> table, Out<float, 3> panels, int threads) {
         for (std::int64_t panel = begin; panel < end; ++panel)
             for (std::int64_t column = 0; column < kItems; ++column) {
                 const std::int64_t row = panel * kItems + column;
-                for (std::int64_t d = 0; d < width; ++d)
-                    to[(panel * width + d) * kItems + column % 2 * kLanes + column / 2] = row < n ? from[row * width + d] : 0.0f;
+                float* lane = to + panel * width * kItems + column % 2 * kLanes + column / 2;
+                for (std::int64_t d = 0; d < width; ++d) lane[d * kItems] = row < n ? from[row * width + d] : 0.0f;
             }
     });
 }
@@ -161,8 +161,8 @@ private:
         for (int both = 0; both < kLanes / 2; ++both) {
             std::uint64_t word = pair[both];
             for (; word; word &= word - 1) {
-                const int bit = __builtin_ctzll(word), lane = 2 * both + (bit >> 5), vector = bit & 31;
-                offer(strip * kUsers + vector / 2, panel * kItems + 2 * lane + vector % 2, block[vector / 2][vector % 2][lane]);
+                const int bit = __builtin_ctzll(word), lane = 2 * both + bit / 32, u = bit % 32 / 2, side = bit % 2;
+                offer(strip * kUsers + u, panel * kItems + 2 * lane + side, block[u][side][lane]);
             }
         }
     }
@@ -195,6 +195,14 @@ private:
     std::vector<char> broken_;
 };
 
+static void check_lists(const char* what, std::int64_t rows, Out<std::int64_t, 2> item, Out<float, 2> score,
+                        Out<bool, 1> broken) {
+    const auto is = [](std::size_t found, std::int64_t wanted) { return static_cast<std::int64_t>(found) == wanted; };
+    want(item.shape(1) >= 1 && item.shape(1) == score.shape(1) && is(item.shape(0), rows) && is(score.shape(0), rows) &&
+             is(broken.shape(0), rows),
+         what);
+}
+
 static void check_excluded(In<std::int64_t, 1> offset, In<std::int64_t, 1> item, std::int64_t rows,
                            std::int64_t items) {
     want(static_cast<std::int64_t>(offset.shape(0)) == rows + 1, "top_dots: offset needs a row more than query");
@@ -216,20 +224,22 @@ static void top_dots(In<float, 2> query, In<float, 3> panels, In<float, 3> sampl
                      Out<std::int64_t, 2> item, Out<float, 2> score, Out<bool, 1> broken, int threads) {
     const std::int64_t rows = query.shape(0), width = query.shape(1), k = item.shape(1), n = column.shape(0);
     const std::int64_t items = place.shape(0), sampled = sample.shape(0) * kItems;
-    want(k >= 1 && static_cast<std::int64_t>(item.shape(0)) == rows && static_cast<std::int64_t>(score.shape(0)) == rows &&
-             static_cast<std::int64_t>(score.shape(1)) == k && static_cast<std::int64_t>(broken.shape(0)) == rows,
-         "top_dots: item and score need a row a query and the same k, broken an entry a query");
+    check_lists("top_dots: item and score need a row a query and the same k, broken an entry", rows, item, score, broken);
     want(static_cast<std::int64_t>(panels.shape(0)) == (n + kItems - 1) / kItems && panels.shape(2) == kItems &&
              static_cast<std::int64_t>(panels.shape(1)) == width,
          "top_dots: the panels do not fit the query's width or the number of columns");
     want(sampled == 0 || (sample.shape(2) == kItems && static_cast<std::int64_t>(sample.shape(1)) == width),
          "top_dots: the sample's panels do not fit the query's width");
-    for (std::int64_t i = 0; i < n; ++i)
-        want(0 <= column.data()[i] && column.data()[i] < items && (i == 0 || column.data()[i - 1] < column.data()[i]),
-             "top_dots: the items of the columns must ascend and be in range");
-    for (std::int64_t i = 0; i < items; ++i) want(place.data()[i] < sampled, "top_dots: a place outside the sample");
+    const std::int32_t* columns = column.data();
+    bool ascends = n == 0 || (columns[0] >= 0 && columns[n - 1] < items);
+    for (std::int64_t i = 1; i < n; ++i) ascends &= columns[i - 1] < columns[i];
+    want(ascends, "top_dots: the items of the columns must ascend and be in range");
+    const std::int32_t* places = place.data();
+    std::int32_t last = -1;
+    for (std::int64_t i = 0; i < items; ++i) last = std::max(last, places[i]);
+    want(last < sampled, "top_dots: a place outside the sample");
     check_excluded(offset, excluded, rows, items);
-    const Catalogue catalogue{panels.data(), sample.data(), column.data(), place.data(), n, width, sampled};
+    const Catalogue catalogue{panels.data(), sample.data(), columns, places, n, width, sampled};
     const Excluded out{offset.data(), excluded.data()};
     const float* queries = query.data();
     std::int64_t* items_out = item.data();
@@ -283,9 +293,7 @@ static bool scan_row(const float* own, std::int64_t n, Candidates& best, float l
 static void top_rows(In<float, 2> scores, Out<std::int64_t, 2> item, Out<float, 2> score, Out<bool, 1> broken,
                      int threads) {
     const std::int64_t rows = scores.shape(0), n = scores.shape(1), k = item.shape(1);
-    want(k >= 1 && static_cast<std::int64_t>(item.shape(0)) == rows && static_cast<std::int64_t>(score.shape(0)) == rows &&
-             static_cast<std::int64_t>(score.shape(1)) == k && static_cast<std::int64_t>(broken.shape(0)) == rows,
-         "top_rows: item and score need a row a row of scores and the same k, broken an entry a row");
+    check_lists("top_rows: item and score need a row a row of scores and the same k, broken an entry", rows, item, score, broken);
     want(n < (std::int64_t{1} << 32), "top_rows: more columns than 32 bits can number");
     const float* from = scores.data();
     std::int64_t* items_out = item.data();
