@@ -1,0 +1,46 @@
+// The rows of a step, who owns which, and the sums of their gradients.
+#pragma once
+
+#include <cstdint>
+
+namespace negsieve {
+
+// The rows of a step and what it writes about each.
+struct Rows {
+    std::int64_t count, many;          // B, K
+    const std::int64_t *user, *item;   // [B]
+    const std::int64_t* sample;        // [B] the streams of their draws, or null: negatives are given
+    std::int64_t* negative;            // [B, K]
+    const float* weight;               // [B, K] or null
+    bool* keep;                        // [B, K] or null
+    float *positive, *rated;           // scores [B], [B, K]
+    float *value, *penalty, *slope;    // loss, penalty and the loss's slope by the positive's score, [B]
+};
+
+// Which of some parts owns a row: sixteen rows in turn, so that a cache line of their places has one owner.
+class Owner {
+public:
+    explicit Owner(int parts) : parts_(static_cast<std::uint32_t>(parts)), mask_(parts_ - 1) {}
+
+    int of(std::int64_t row) const {
+        const auto line = static_cast<std::uint32_t>(row >> 4);
+        return static_cast<int>((parts_ & mask_) == 0 ? line & mask_ : line % parts_);
+    }
+
+private:
+    std::uint32_t parts_, mask_;
+};
+
+// One table's rows, and the place, gradient and penalty of those that a part owns and the step touches.
+struct Sums {
+    const float* row;
+    const std::int32_t* slot;
+    float *gradient, *pull;
+};
+
+// Adds rows begin .. end of a step, in their order, to what the part owns. share and slope: [B, K] of the penalty and
+// of the loss by the negatives' scores.
+void add_gradients(const Rows& rows, const Sums& user, const Sums& item, const float* share, const float* slope,
+                   std::int64_t width, Owner owner, int part, std::int64_t begin, std::int64_t end);
+
+}  // namespace negsieve
