@@ -43,11 +43,12 @@ struct Piece {
 // finish(i, sum) for each row of a piece, where `sum` adds its rows of the table, [width]; it may be overwritten.
 template <class S, class Finish>
 void each_sum(const S* table, std::int64_t width, const Piece& piece, const Finish& finish) {
-    std::vector<float> sum(static_cast<std::size_t>(width));
+    std::vector<float> space(static_cast<std::size_t>(width) + 16);
+    float* sum = space.data() + (64 - reinterpret_cast<std::uintptr_t>(space.data()) % 64) % 64 / sizeof(float);
     const std::int64_t last = piece.offset[piece.rows] - 1;
     for (std::int64_t i = 0; i < piece.rows; ++i) {
-        sum_rows(table, width, piece.from, piece.offset[i], piece.offset[i + 1], last, sum.data());
-        finish(i, sum.data());
+        sum_rows(table, width, piece.from, piece.offset[i], piece.offset[i + 1], last, sum);
+        finish(i, sum);
     }
 }
 
@@ -89,7 +90,7 @@ void all_sums(const Graph& graph, const S* table, std::int64_t width, int thread
 template <class S, class List, class Finish>
 void listed_sums(const S* table, std::int64_t width, std::int64_t begin, std::int64_t end, const List& list,
                  const Finish& finish) {
-    constexpr std::int64_t kTogether = 64;
+    constexpr std::int64_t kTogether = 128;
     std::vector<std::int32_t> from;
     std::int64_t offset[kTogether + 1] = {0};
     for (std::int64_t first = begin; first < end; first += kTogether) {
@@ -127,8 +128,6 @@ auto paired(const Array& user, const Array& item, std::int64_t nodes, std::int64
     return Pair<T>{user.data(), item.data(), static_cast<std::int64_t>(user.shape(0)), width};
 }
 
-inline std::int64_t padded(std::int64_t width) { return (width + 15) / 16 * 16; }
-
 template <class S>
 void want_states(const Graph& graph, const Out<S, 3>& states, std::int64_t width) {
     want(static_cast<std::int64_t>(states.shape(1)) == graph.nodes() &&
@@ -148,13 +147,12 @@ static void multiply(const Graph& graph, In<float, 2> x, Out<float, 2> y, Out<fl
     nb::gil_scoped_release free;
     parallel(threads, n, 1024, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
-            for (std::int64_t d = 0; d < width; ++d) state[r * wide + d] = scale[r] * x.data()[r * width + d];
-            for (std::int64_t d = width; d < wide; ++d) state[r * wide + d] = 0;
+            set_state(scale[r], x.data() + r * width, width, state + r * wide);
         }
     });
     all_sums(graph, state, wide, threads, [&](std::int64_t r, const float* sum) {
         float* out = y.data() + r * width;
-        for (std::int64_t d = 0; d < width; ++d) out[d] = scale[r] * sum[d];
+        for (std::int64_t d = 0; d < width; d += kColumns) store16(scale[r] * load16(sum + d), out + d, width - d);
     });
 }
 
@@ -170,9 +168,7 @@ void begin_states(const Graph& graph, In<float, 2> user, In<float, 2> item, Out<
     nb::gil_scoped_release free;
     parallel(threads, n, 1024, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
-            const float* row = start.row(r);
-            for (std::int64_t d = 0; d < width; ++d) narrow(scale[r] * row[d], state[r * wide + d]);
-            for (std::int64_t d = width; d < wide; ++d) state[r * wide + d] = 0;
+            set_state(scale[r], start.row(r), width, state + r * wide);
         }
     });
 }
@@ -189,9 +185,8 @@ void propagate(const Graph& graph, Out<S, 3> states, int threads) {
         const S* table = states.data() + (hop - 1) * n * wide;
         S* next = states.data() + hop * n * wide;
         all_sums(graph, table, wide, threads, [&](std::int64_t r, const float* sum) {
-            const float square = scale[r] * scale[r];
             S* out = next + r * wide;
-            for (std::int64_t d = 0; d < wide; ++d) narrow(square * sum[d], out[d]);
+            set_state(scale[r] * scale[r], sum, wide, out);
         });
     }
 }
@@ -200,14 +195,14 @@ void propagate(const Graph& graph, Out<S, 3> states, int threads) {
 template <class S>
 void pool_rows(const Graph& graph, In<float, 2> user, In<float, 2> item, Out<S, 3> states, In<std::int32_t, 1> rows,
                Out<float, 2> pooled, int threads) {
-    const std::int64_t n = graph.nodes(), width = user.shape(1), wide = padded(width), many = rows.shape(0);
-    const auto start = paired(user, item, n, width);
+    const std::int64_t nodes = graph.nodes(), width = user.shape(1), wide = padded(width), many = rows.shape(0);
+    const auto start = paired(user, item, nodes, width);
     want_states(graph, states, width);
-    want(static_cast<std::int64_t>(pooled.shape(0)) == n && static_cast<std::int64_t>(pooled.shape(1)) == width,
+    want(static_cast<std::int64_t>(pooled.shape(0)) == nodes && static_cast<std::int64_t>(pooled.shape(1)) == width,
          "pool_rows: pooled needs a row a node");
     const std::int32_t* place = rows.data();
     bool inside = true;
-    for (std::int64_t i = 0; i < many; ++i) inside &= static_cast<std::uint32_t>(place[i]) < n;
+    for (std::int64_t i = 0; i < many; ++i) inside &= static_cast<std::uint32_t>(place[i]) < nodes;
     want(inside, "pool_rows: a row is no node");
     const float* scale = graph.scale.data();
     const std::int64_t *offset = graph.offset.data(), hops = states.shape(0);
@@ -217,18 +212,22 @@ void pool_rows(const Graph& graph, In<float, 2> user, In<float, 2> item, Out<S, 
     nb::gil_scoped_release free;
     const auto finish = [&](std::int64_t i, const float* sum) {
         const std::int64_t r = place[i];
-        const float *first = start.row(r), back = scale[r] > 0 ? 1.0f / scale[r] : 0.0f;
+        const float *row = start.row(r), back = scale[r] > 0 ? 1.0f / scale[r] : 0.0f;
         float* out = pooled.data() + r * width;
-        for (std::int64_t d = 0; d < width; ++d) out[d] = first[d] + scale[r] * sum[d];
-        for (std::int64_t hop = 1; hop < hops; ++hop) {
-            const S* layer = state + (hop * n + r) * wide;
-            for (std::int64_t d = 0; d < width; ++d) out[d] += back * widen(layer[d]);
+        for (std::int64_t d = 0; d < width; d += kColumns) {
+            Block mean = load16(row + d, width - d) + scale[r] * load16(sum + d);
+            for (std::int64_t hop = 1; hop < hops; ++hop)
+                mean = mean + back * load16(state + (hop * nodes + r) * wide + d);
+            store16(share * mean, out + d, width - d);
         }
-        for (std::int64_t d = 0; d < width; ++d) out[d] *= share;
     };
+    // beside the neighbours it fetches what `finish` will read, and the next rows' lists of neighbours
     const auto list = [&](std::int64_t i, std::vector<std::int32_t>& from, std::size_t used) {
+        if (i + 4 < many) fetch(neighbour + offset[place[i + 4]], 128);
         const std::int64_t r = place[i], degree = offset[r + 1] - offset[r];
         std::copy_n(neighbour + offset[r], degree, room(from, used, degree));
+        fetch(start.row(r), width * 4);
+        for (std::int64_t hop = 1; hop < hops; ++hop) fetch(state + (hop * nodes + r) * wide, wide * sizeof(S));
         return used + static_cast<std::size_t>(degree);
     };
     std::vector<std::int64_t> total(static_cast<std::size_t>(many) + 1);
@@ -238,11 +237,11 @@ void pool_rows(const Graph& graph, In<float, 2> user, In<float, 2> item, Out<S, 
         const auto at = [&](std::int64_t i) { return total[i]; };
         const std::int64_t begin = cut(part, parts, many, at), end = cut(part + 1, parts, many, at);
         if (hops == 0) {
-            const std::vector<float> none(static_cast<std::size_t>(width));
+            const std::vector<float> none(static_cast<std::size_t>(wide));
             for (std::int64_t i = begin; i < end; ++i) finish(i, none.data());
             return;
         }
-        listed_sums(state + (hops - 1) * n * wide, wide, begin, end, list, finish);
+        listed_sums(state + (hops - 1) * nodes * wide, wide, begin, end, list, finish);
     });
 }
 
@@ -369,8 +368,7 @@ void back(const Graph& graph, const Out<S, 3>& states, const Out<S, 2>& scratch,
     parallel(threads, seeds.many, 512, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
             const float *row = seeds.gradient + i * width, factor = scale[seeds.rows[i]];
-            for (std::int64_t d = 0; d < width; ++d) narrow(factor * row[d], seed[i * wide + d]);
-            for (std::int64_t d = width; d < wide; ++d) seed[i * wide + d] = 0;
+            set_state(factor, row, width, seed + i * wide);
         }
     });
     const auto keep = [&](std::int64_t hop) {
@@ -378,30 +376,33 @@ void back(const Graph& graph, const Out<S, 3>& states, const Out<S, 2>& scratch,
         return [=](std::int64_t r, const float* sum) {
             const float factor = scale[r], square = factor * factor;
             S* out = state + r * wide;
-            if (const float* g = own(r)) {
-                for (std::int64_t d = 0; d < width; ++d) narrow(factor * g[d] + square * sum[d], out[d]);
-                for (std::int64_t d = width; d < wide; ++d) out[d] = 0;
-            } else {
-                for (std::int64_t d = 0; d < wide; ++d) narrow(square * sum[d], out[d]);
-            }
+            const float* g = own(r);
+            if (g == nullptr) return set_state(square, sum, wide, out);
+            for (std::int64_t d = 0; d < width; d += kColumns)
+                store16(factor * load16(g + d, width - d) + square * load16(sum + d), out + d);
         };
     };
     const auto close = [&](std::int64_t r, float* sum) {
+        const float factor = scale[r];
         const float* g = own(r);
-        if (g)
-            for (std::int64_t d = 0; d < width; ++d) sum[d] = g[d] + scale[r] * sum[d];
+        if (g == nullptr)
+            set_state(factor, sum, wide, sum);
         else
-            for (std::int64_t d = 0; d < width; ++d) sum[d] *= scale[r];
+            for (std::int64_t d = 0; d < width; d += kColumns)
+                store16(load16(g + d, width - d) + factor * load16(sum + d), sum + d);
         finish(r, sum);
     };
-    // the first product has few rows to add: those with a slot
+    // the first product has few rows to add: those with a slot, which a bit a node tells from within the nearest cache
+    std::vector<std::uint64_t> active(static_cast<std::size_t>((n + 63) / 64));
+    for (std::int64_t i = 0; i < seeds.many; ++i) active[seeds.rows[i] >> 6] |= 1ull << (seeds.rows[i] & 63);
     const auto list = [&](std::int64_t r, std::vector<std::int32_t>& from, std::size_t used) {
         std::int32_t* out = room(from, used, offset[r + 1] - offset[r]);
         std::size_t found = 0;
         for (std::int64_t k = offset[r]; k < offset[r + 1]; ++k) {
-            out[found] = seeds.slot[neighbour[k]];
-            found += out[found] >= 0;
+            out[found] = neighbour[k];
+            found += active[neighbour[k] >> 6] >> (neighbour[k] & 63) & 1;
         }
+        for (std::size_t i = 0; i < found; ++i) out[i] = seeds.slot[out[i]];
         return used + found;
     };
     const auto first = [&](const auto& done) {
@@ -436,7 +437,11 @@ void gradient(const Graph& graph, Out<S, 3> states, Out<S, 2> scratch, In<std::i
         float* target = out.row(r);
         const float* row = start.row(r);
         const float pull = seeds.slot[r] < 0 ? 0.0f : seeds.decay[seeds.slot[r]];
-        for (std::int64_t d = 0; d < width; ++d) target[d] = total ? share * total[d] + pull * row[d] : 0.0f;
+        if (total == nullptr) return static_cast<void>(std::fill_n(target, width, 0.0f));
+        for (std::int64_t d = 0; d < width; d += kColumns) {
+            const std::int64_t left = width - d;
+            store16(share * load16(total + d, left) + pull * load16(row + d, left), target + d, left);
+        }
     });
 }
 
@@ -458,23 +463,25 @@ void descend(const Graph& graph, Out<S, 3> states, Out<S, 2> scratch, In<std::in
     const float first = static_cast<float>(1 - beta1), second = static_cast<float>(1 - beta2);
     const float keep = static_cast<float>(beta2);
     const float rate = static_cast<float>(lr / (1 - std::pow(beta1, step)));
-    const float root = static_cast<float>(std::sqrt(1 - std::pow(beta2, step)));
+    const float bias = static_cast<float>(std::sqrt(1 - std::pow(beta2, step)));
     const std::vector<float> none(static_cast<std::size_t>(width));
     S* state = states.data();
     nb::gil_scoped_release free;
     back(graph, states, scratch, seeds, width, threads, [&](std::int64_t r, const float* found) {
-        float *__restrict p = start.row(r), *__restrict m = mean.row(r), *__restrict v = square.row(r);
-        const float* __restrict total = found ? found : none.data();
-        const float pull = shrink + (seeds.slot[r] < 0 ? 0.0f : seeds.decay[seeds.slot[r]]), factor = scale[r];
-        for (std::int64_t d = 0; d < width; ++d) {
-            const float g = share * total[d] + pull * p[d];
-            m[d] += first * (g - m[d]);
-            v[d] = keep * v[d] + second * g * g;
-            p[d] -= rate * m[d] / (std::sqrt(v[d]) / root + least);
+        float *p = start.row(r), *m = mean.row(r), *v = square.row(r);
+        const float* total = found ? found : none.data();
+        const float pull = shrink + (seeds.slot[r] < 0 ? 0.0f : seeds.decay[seeds.slot[r]]);
+        for (std::int64_t d = 0; d < width; d += kColumns) {
+            const std::int64_t left = width - d;
+            const Block old = load16(p + d, left), g = share * load16(total + d, left) + pull * old;
+            const Block before = load16(m + d, left), m_now = before + first * (g - before);
+            const Block v_now = keep * load16(v + d, left) + second * (g * g);
+            const Block now = old - rate * m_now / (root(v_now) / every(bias) + every(least));
+            store16(m_now, m + d, left);
+            store16(v_now, v + d, left);
+            store16(now, p + d, left);
+            if (hops > 0) store16(scale[r] * now, state + r * wide + d);
         }
-        if (hops == 0) return;
-        S* __restrict out = state + r * wide;
-        for (std::int64_t d = 0; d < width; ++d) narrow(factor * p[d], out[d]);
     });
 }
 

@@ -5,48 +5,23 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
+
+#include "columns.hpp"
 
 namespace negsieve {
 
-// bfloat16: the sign, exponent and first 7 fraction bits of a float.
-using Brief = std::int16_t;
-
-// Eight floats or their bits; the compiler splits them where registers are shorter.
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-typedef std::uint32_t Bits __attribute__((vector_size(32), aligned(4), may_alias));
-
 constexpr std::int64_t kAhead = 24;  // rows fetched before they are added: the time that one takes to arrive
-
-inline float widen(Brief half) {
-    const std::uint32_t bits = static_cast<std::uint32_t>(static_cast<std::uint16_t>(half)) << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-inline float widen(float value) { return value; }
-
-// To the nearest, ties to even; infinities and the processor's NaN stay what they are.
-inline void narrow(float value, Brief& out) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    bits += 0x7fff + ((bits >> 16) & 1);
-    out = static_cast<Brief>(bits >> 16);
-}
-
-inline void narrow(float value, float& out) { out = value; }
 
 // Adds W columns of one row.
 template <int W>
-inline __attribute__((always_inline)) void add(const float* row, Eight* sum) {
+[[gnu::always_inline]] inline void add(const float* row, Eight* sum) {
 #pragma GCC unroll 8
     for (int q = 0; q < W / 8; ++q) sum[q] += *reinterpret_cast<const Eight*>(row + 8 * q);
 }
 
 // A word holds two numbers: sum[2 q] takes the even columns of 16, sum[2 q + 1] the odd ones.
 template <int W>
-inline __attribute__((always_inline)) void add(const Brief* row, Eight* sum) {
+[[gnu::always_inline]] inline void add(const Brief* row, Eight* sum) {
 #pragma GCC unroll 4
     for (int q = 0; q < W / 16; ++q) {
         const Bits word = *reinterpret_cast<const Bits*>(row + 16 * q);
@@ -56,17 +31,18 @@ inline __attribute__((always_inline)) void add(const Brief* row, Eight* sum) {
 }
 
 template <int W>
-inline __attribute__((always_inline)) void put(const Eight* sum, const float*, float* out) {
+[[gnu::always_inline]] inline void put(const Eight* sum, const float*, float* out) {
     for (int q = 0; q < W / 8; ++q) *reinterpret_cast<Eight*>(out + 8 * q) = sum[q];
 }
 
 template <int W>
-inline __attribute__((always_inline)) void put(const Eight* sum, const Brief*, float* out) {
-    for (int q = 0; q < W / 16; ++q)
-        for (int i = 0; i < 8; ++i) {
-            out[16 * q + 2 * i] = sum[2 * q][i];
-            out[16 * q + 2 * i + 1] = sum[2 * q + 1][i];
-        }
+[[gnu::always_inline]] inline void put(const Eight* sum, const Brief*, float* out) {
+    for (int q = 0; q < W / 16; ++q) {
+        const Eight even = sum[2 * q], odd = sum[2 * q + 1];
+        Eight* to = reinterpret_cast<Eight*>(out + 16 * q);
+        to[0] = __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11);
+        to[1] = __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15);
+    }
 }
 
 // out[0 .. W) = sum over k of table[from[k]][0 .. W); `last` is the last place of `from` that may be read.
