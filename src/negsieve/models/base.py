@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from negsieve.errors import UsageError
+from negsieve.kernels.norms import squared_norms
 from negsieve.rng import streams
-from negsieve.scorers import Encoder, Scorer, gather
+from negsieve.scorers import Encoder, Scorer
 from negsieve.types import Batch, Groups, Negatives
 
 
@@ -51,19 +52,22 @@ def row_penalty(user: Tensor, item: Tensor, batch: Batch, negatives: Negatives) 
     Filtered negatives count nothing, nor does a draw of none; weighted ones count by weight, normalised.
     This is the convention of LightGCN and MixGCF for K = 1.
     """
-    own = gather(user, batch.user).square().sum(-1) + gather(item, batch.item).square().sum(-1)
-    return (own + _negative_norm(item, negatives)) / 2
+    return (squared_norms(user, batch.user) + _item_norms(item, batch, negatives)) / 2
 
 
 def item_penalty(item: Tensor, batch: Batch, negatives: Negatives) -> Tensor:
     """``row_penalty`` without the user's part, for models whose users have no table: ``Float[B]``."""
-    return (gather(item, batch.item).square().sum(-1) + _negative_norm(item, negatives)) / 2
+    return _item_norms(item, batch, negatives) / 2
 
 
-def _negative_norm(item: Tensor, negatives: Negatives) -> Tensor | float:
-    """The mean squared norm of a row's negatives, ``Float[B|1]``; 0 where none are drawn."""
-    chosen = negatives.ego if negatives.ego is not None else gather(item, negatives.item)  # [B|1, K, D]
-    norm = chosen.square().sum(-1)  # [B|1, K]
+def _item_norms(item: Tensor, batch: Batch, negatives: Negatives) -> Tensor:
+    """The positive's squared norm and the mean of the negatives', ``Float[B]``; 0 for none of these."""
+    if negatives.ego is not None:
+        own, norm = squared_norms(item, batch.item), negatives.ego.square().sum(-1)  # [B], [B|1, K]
+    else:  # both at once, so that one gradient of the table is made instead of two
+        rows = torch.cat([batch.item, negatives.item.reshape(-1)])
+        own, norm = squared_norms(item, rows).split([len(batch), negatives.item.numel()])
+        norm = norm.view(negatives.item.shape)
     if negatives.weight is not None:
         share = negatives.weight if negatives.keep is None else negatives.weight * negatives.keep
     elif negatives.keep is not None:
@@ -71,10 +75,10 @@ def _negative_norm(item: Tensor, negatives: Negatives) -> Tensor | float:
     else:
         share = None
     if norm.shape[1] == 0:
-        return 0.0
+        return own
     if share is None:
-        return norm.mean(-1)
-    return (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
+        return own + norm.mean(-1)
+    return own + (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
 
 
 def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float, seed: int):
