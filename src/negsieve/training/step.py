@@ -59,8 +59,7 @@ def forward(
     lap("encode")
     negatives = sampler.sample(batch, scorer, rng)
     lap("sample")
-    positive = scorer.score(batch.item[:, None]).squeeze(1)  # [B]
-    negative = score_negatives(scorer, negatives)  # [B, K]
+    positive, negative = score_both(scorer, batch, negatives)  # [B], [B, K]
     outcome = Outcome(
         scorer=scorer,
         negatives=negatives,
@@ -72,6 +71,18 @@ def forward(
     )
     lap("score")
     return outcome
+
+
+def score_both(scorer: Scorer, batch: Batch, negatives: Negatives) -> tuple[Tensor, Tensor]:
+    """The positives' scores ``Float[B]`` and the negatives' ``Float[B, K]``, with gradient.
+
+    In one call where every row has items of its own: then one gradient of the item table is made instead of two.
+    """
+    own = batch.item[:, None]
+    if negatives.vector is not None or len(negatives.item) != len(own):
+        return scorer.score(own).squeeze(1), score_negatives(scorer, negatives)
+    positive, negative = scorer.score(torch.cat([own, negatives.item], dim=1)).tensor_split([1], dim=1)
+    return positive.squeeze(1), negative
 
 
 def score_negatives(scorer: Scorer, negatives: Negatives) -> Tensor:
