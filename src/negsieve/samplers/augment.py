@@ -12,7 +12,7 @@ from negsieve.rng import streams
 from negsieve.samplers.base import Stage
 from negsieve.samplers.gates import linear, log_one_plus
 from negsieve.samplers.hops import check_groups, choose_hops, items_at, own_layer, refuse_uneven
-from negsieve.samplers.synthesise import require_vectors
+from negsieve.samplers.synthesise import beside_positive, require_vectors
 from negsieve.schedule import checked
 from negsieve.scorers import VectorScorer
 from negsieve.types import Batch, Negatives
@@ -131,7 +131,7 @@ class Augment(Stage):
 
     def _split(self, batch: Batch, negatives: Negatives, layer: VectorScorer, hop: int) -> Tensor:
         """The three terms at one hop: ``Float[B]``."""
-        positive, negative = layer.vectors(batch.item)[:, None], layer.vectors(negatives.parts[..., hop])
+        positive, negative = beside_positive(layer, batch, negatives.parts[..., hop])
         gate = self.gates.gate(layer.query[:, None], negative)
         hard, mate = negative * gate, positive * gate
         gap = layer.score_vectors(negative - 2 * hard)  # easy less hard  # [B, K]

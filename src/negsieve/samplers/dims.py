@@ -9,7 +9,7 @@ from torch import Tensor
 
 from negsieve.samplers.base import Stage
 from negsieve.samplers.hops import check_groups, choose_hops, hop_scores, items_at, refuse_uneven
-from negsieve.samplers.synthesise import require_vectors
+from negsieve.samplers.synthesise import beside_positive, require_vectors
 from negsieve.schedule import LEAST, checked
 from negsieve.types import Negatives
 
@@ -44,10 +44,8 @@ class MixDimensions(Stage):
         place, keep = choose_hops(negatives, hop_scores(negatives, shown), self.n_negatives)
         parts = items_at(negatives, place)  # [B, K, H + 1]
         layers = [shown.layer(hop) for hop in range(shown.hops)]
-        hops = [
-            self._mix(shown.query[:, None], layer.vectors(batch.item)[:, None], layer.vectors(parts[..., hop]))
-            for hop, layer in enumerate(layers)
-        ]
+        pairs = [beside_positive(layer, batch, parts[..., hop]) for hop, layer in enumerate(layers)]
+        hops = [self._mix(shown.query[:, None], own, boundary) for own, boundary in pairs]
         return Negatives(parts[..., 0].contiguous(), keep=keep, vector=sum(hops) / len(hops), ego=hops[0], parts=parts)
 
     def _mix(self, query: Tensor, positive: Tensor, boundary: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from negsieve.errors import UsageError
 from negsieve.rng import streams
 from negsieve.samplers.base import Stage
 from negsieve.samplers.hops import check_groups, choose_hops, items_at, own_layer, refuse_uneven
-from negsieve.samplers.synthesise import require_vectors
+from negsieve.samplers.synthesise import beside_positive, require_vectors
 from negsieve.schedule import checked
 from negsieve.scorers import VectorScorer
 from negsieve.types import Batch, Negatives
@@ -127,7 +127,7 @@ class GatedHops(Stage):
         sums = [0.0, 0.0, 0.0, 0.0]
         for hop in range(scorer.hops):
             layer = own_layer(scorer, hop)
-            positive, negative = layer.vectors(batch.item)[:, None], layer.vectors(parts[..., hop])
+            positive, negative = beside_positive(layer, batch, parts[..., hop])
             p_r = self.gates.of_positive(positive, layer.query[:, None])
             n_r = self.gates.of_negative(negative, p_r)
             for place, part in enumerate((p_r, positive - p_r, n_r, negative - n_r)):

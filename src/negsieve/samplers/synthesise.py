@@ -143,18 +143,29 @@ class HopMix(Stage):
         place, keep = choose_hops(negatives, hop_scores(negatives, shown), self.n_negatives)
         parts = items_at(negatives, place)  # [B, K, H + 1]
         layers = [shown.layer(hop) for hop in range(shown.hops)]
-        hops = [layer.vectors(parts[..., hop]) for hop, layer in enumerate(layers)]  # each [B, K, D]
         if self.mix == "row":
-            share = torch.rand(parts.shape, generator=rng, device=parts.device).to(hops[0].dtype)
-            positive = [layer.vectors(batch.item)[:, None] for layer in layers]  # each [B, 1, D]
-            hops = [torch.lerp(hop, positive[h], share[..., h, None]) for h, hop in enumerate(hops)]
+            pairs = [beside_positive(layer, batch, parts[..., hop]) for hop, layer in enumerate(layers)]
+            share = torch.rand(parts.shape, generator=rng, device=parts.device).to(pairs[0][1].dtype)
+            hops = [torch.lerp(hop, own, share[..., h, None]) for h, (own, hop) in enumerate(pairs)]  # each [B, K, D]
+        else:
+            hops = [layer.vectors(parts[..., hop]) for hop, layer in enumerate(layers)]
         return Negatives(parts[..., 0].contiguous(), keep=keep, vector=sum(hops) / len(hops), ego=hops[0], parts=parts)
 
 
 def _both(negatives: Negatives, batch: Batch, scorer: VectorScorer) -> tuple[Tensor, Tensor]:
     """The positives' vectors ``[B, 1, D]``, and the negatives' as they are now ``[B|1, K, D]``."""
+    if negatives.vector is None and len(negatives.item) == len(batch):
+        return beside_positive(scorer, batch, negatives.item)
     other = negatives.vector if negatives.vector is not None else scorer.vectors(negatives.item)
     return scorer.vectors(batch.item)[:, None], other
+
+
+def beside_positive(scorer: VectorScorer, batch: Batch, item: Tensor) -> tuple[Tensor, Tensor]:
+    """The vectors of the positives ``[B, 1, D]`` and of ``item Long[B, K]``, ``[B, K, D]``.
+
+    Read together, so that one gradient of the item table is made instead of two.
+    """
+    return scorer.vectors(torch.cat([batch.item[:, None], item], dim=1)).tensor_split([1], dim=1)
 
 
 def require_vectors(scorer: Scorer, stage: str, instead: str) -> VectorScorer:
