@@ -8,6 +8,7 @@ void bind_draw(nb::module_&);
 void bind_graph(nb::module_&);
 void bind_hardest(nb::module_&);
 void bind_loss(nb::module_&);
+void bind_metrics(nb::module_&);
 void bind_mf(nb::module_&);
 void bind_norms(nb::module_&);
 void bind_rank(nb::module_&);
@@ -31,6 +32,7 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     negsieve::bind_graph(m);
     negsieve::bind_hardest(m);
     negsieve::bind_loss(m);
+    negsieve::bind_metrics(m);
     negsieve::bind_mf(m);
     negsieve::bind_norms(m);
     negsieve::bind_rank(m);

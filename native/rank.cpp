@@ -224,7 +224,7 @@ static void top_dots(In<float, 2> query, In<float, 3> panels, In<float, 3> sampl
                      Out<std::int64_t, 2> item, Out<float, 2> score, Out<bool, 1> broken, int threads) {
     const std::int64_t rows = query.shape(0), width = query.shape(1), k = item.shape(1), n = column.shape(0);
     const std::int64_t items = place.shape(0), sampled = sample.shape(0) * kItems;
-    check_lists("top_dots: item and score need a row a query and the same k, broken an entry", rows, item, score, broken);
+    check_lists("top_dots: item, score and broken need a row a query", rows, item, score, broken);
     want(static_cast<std::int64_t>(panels.shape(0)) == (n + kItems - 1) / kItems && panels.shape(2) == kItems &&
              static_cast<std::int64_t>(panels.shape(1)) == width,
          "top_dots: the panels do not fit the query's width or the number of columns");
@@ -293,7 +293,7 @@ static bool scan_row(const float* own, std::int64_t n, Candidates& best, float l
 static void top_rows(In<float, 2> scores, Out<std::int64_t, 2> item, Out<float, 2> score, Out<bool, 1> broken,
                      int threads) {
     const std::int64_t rows = scores.shape(0), n = scores.shape(1), k = item.shape(1);
-    check_lists("top_rows: item and score need a row a row of scores and the same k, broken an entry", rows, item, score, broken);
+    check_lists("top_rows: item, score and broken need a row a row of scores", rows, item, score, broken);
     want(n < (std::int64_t{1} << 32), "top_rows: more columns than 32 bits can number");
     const float* from = scores.data();
     std::int64_t* items_out = item.data();

@@ -145,7 +145,16 @@ class Dot:
 
     def all(self) -> Tensor:
         """Every item's score, ``Float[B, I]``: what full ranking reads."""
-        return self._side @ self._other(self.table).T
+        return self._side @ self.item_side().T
+
+    @property
+    def query_side(self) -> Tensor:
+        """The rows' side of the product that every score is, ``Float[B, D]``."""
+        return self._side
+
+    def item_side(self) -> Tensor:
+        """The items' side of it, ``Float[I, D]``: the table, or its rows as a cosine takes them."""
+        return self._other(self.table)
 
 
 class Function:

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from negsieve.errors import NegsieveError, UsageError
 from negsieve.evaluation.fallback import Popular
-from negsieve.evaluation.rank import best, top_k
-from negsieve.scorers import Dot, Towers
+from negsieve.evaluation.rank import TopK, best, lists, top_k
+from negsieve.kernels import native
+from negsieve.scorers import Dot, Function, Towers
 from negsieve.seen import Seen
 
 
@@ -121,6 +122,69 @@ def test_a_stated_chunk_gives_the_same_bits_twice():
     assert torch.equal(one.item, two.item) and torch.equal(one.score, two.score)
     every = torch.cat([Dot(encoder.user[u][None], encoder.item).all() for u in range(50)])
     assert torch.allclose(one.score, every.gather(1, one.item), rtol=1e-5)
+
+
+def test_the_lists_of_a_dot_product_depend_neither_on_the_chunk_nor_on_threads():
+    if native.module() is None:
+        pytest.skip("no compiled kernels here")
+    rng = torch.Generator().manual_seed(2)
+    encoder = Towers(torch.randn(70, 24, generator=rng), torch.randn(2500, 24, generator=rng))
+    mask = [Seen(torch.arange(70), torch.arange(70) * 3, n_users=70, n_items=2500)]
+    wanted, before = top_k(encoder, torch.arange(70), 30, n_items=2500, mask=mask), torch.get_num_threads()
+    try:
+        for chunk, threads in ((1, 1), (13, 2), (70, 4)):
+            torch.set_num_threads(threads)
+            top = top_k(encoder, torch.arange(70), 30, n_items=2500, mask=mask, chunk=chunk)
+            assert torch.equal(top.item, wanted.item) and torch.equal(top.score, wanted.score)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_dot_product_is_ranked_as_a_scorer_that_hides_its_vectors(cosine):
+    rng = torch.Generator().manual_seed(3)
+    encoder = Towers(
+        torch.randn(40, 7, generator=rng), torch.randn(60, 7, generator=rng), cosine=cosine, temperature=0.2
+    )
+    masks = [Seen([0, 0, 5, 9], [3, 8, 8, 59], n_users=40, n_items=60), Seen([0, 9], [8, 0], n_users=40, n_items=60)]
+    how = {"n_items": 60, "mask": masks, "chunk": 16, "allowed": torch.arange(60) != 31}
+    users = torch.arange(40).flip(0)
+    shown = top_k(encoder, users, 9, **how)
+    hidden = top_k(lambda batch: Function(encoder(batch).score), users, 9, **how)
+    assert torch.equal(shown.item, hidden.item) and torch.allclose(shown.score, hidden.score, rtol=1e-5)
+    parts = list(lists(encoder, users, 9, **how))
+    assert [len(user) for user, _ in parts] == [16, 16, 8]
+    assert torch.equal(torch.cat([top.item for _, top in parts]), shown.item)
+
+
+def test_a_table_that_moves_between_chunks_is_laid_out_again():
+    table = torch.eye(3)
+
+    def encoder(batch):
+        table.copy_(table.roll(1, 0))
+        return Dot(torch.tensor([[0.0, 1.0, 2.0]]).expand(len(batch), -1), table)
+
+    assert top_k(encoder, torch.arange(3), 3, n_items=3, chunk=1).item.tolist() == [[0, 2, 1], [1, 0, 2], [2, 1, 0]]
+
+
+def test_users_may_be_divided_among_encoders():
+    class Halves:
+        def __call__(self, batch):
+            raise AssertionError("the parts are asked")
+
+        def divide(self, users):
+            odd = users % 2 == 1
+            sides = ((Popular(torch.tensor([1, 2, 3])), odd), (Popular(torch.tensor([3, 2, 1])), ~odd))
+            return [(encoder, own.nonzero()[:, 0]) for encoder, own in sides]
+
+    top = top_k(Halves(), torch.tensor([3, 0, 1, 2]), 2, n_items=3, chunk=1)
+    assert isinstance(top, TopK) and top.item.tolist() == [[2, 1], [0, 1], [2, 1], [0, 1]]
+
+
+def test_a_double_table_keeps_its_precision():
+    encoder = Towers(torch.ones(2, 1).double(), torch.tensor([[1.0], [1.0 + 1e-12]], dtype=torch.double))
+    top = top_k(encoder, torch.arange(2), 2, n_items=2)
+    assert top.score.dtype == torch.float64 and top.item.tolist() == [[1, 0], [1, 0]]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -19,15 +19,17 @@ from negsieve.errors import DataError, UsageError, nearest
 from negsieve.evaluation import sampled
 from negsieve.evaluation.fallback import ServeCold, knowing
 from negsieve.evaluation.metrics import (
+    ACCURACY,
     AUC,
     DEFAULT_METRICS,
-    accuracy,
+    Metric,
+    accuracies,
     hits,
     of_lists,
     pair_auc,
     parse_metrics,
 )
-from negsieve.evaluation.rank import CHUNK, TopK, best, scored
+from negsieve.evaluation.rank import CHUNK, TopK, scored, top_k
 from negsieve.scorers import Encoder
 from negsieve.seen import Seen
 
@@ -97,8 +99,8 @@ class Evaluator:
     Masked, and read by models that read histories: train, and for "test" also valid. Users without a train
     row are measured on what ``recommend`` serves them, popularity (``fallback.ServeCold``).
 
-    Cost of a full evaluation: one scoring of all items and one partial sort a user; "auc" adds two
-    reads of a user's scores a held-out pair. Memory: chunk * I scores.
+    Cost of a full evaluation: one scoring of all items and one partial sort a user; "auc" adds a scoring
+    and two reads of a user's scores a held-out pair. Memory: that of ``rank.top_k``; for "auc" chunk * I scores.
     """
 
     def __init__(
@@ -182,15 +184,10 @@ class Evaluator:
         def measure(users: Tensor, pair: Tensor, kept: Tensor | None) -> tuple[dict[str, Tensor], dict[str, float]]:
             own = hit if kept is None else hit & kept[top.item.clamp_min(0)]
             relevant = torch.bincount(held.row[pair], minlength=len(held.users))
-            values = {
-                str(metric): (
-                    _mean_by_row(auc[pair], held.row[pair], len(held.users))
-                    if metric.name == AUC
-                    else accuracy(metric, own, relevant)
-                )[users]
-                for metric in self.metrics
-                if not metric.of_lists
-            }
+            found = accuracies((metric for metric in self.metrics if metric.name in ACCURACY), own, relevant)
+            if auc is not None:
+                found[Metric(AUC, None)] = _mean_by_row(auc[pair], held.row[pair], len(held.users))
+            values = {str(metric): found[metric][users] for metric in self.metrics if not metric.of_lists}
             lists = TopK(top.item[users], top.score[users])
             whole = {
                 str(metric): of_lists(metric, lists, self._popularity, n_users=int((~self._cold_user).sum()))
@@ -202,21 +199,16 @@ class Evaluator:
         return self._report(part, held, measure)
 
     def _rank(self, encoder: Encoder, held: _Held) -> tuple[TopK, Tensor | None]:
-        """One pass over the scores: the lists of all users, and every pair's AUC where it is asked for."""
+        """The lists of all users, and every pair's AUC where it is asked for: that reads all scores."""
         k = max((metric.k for metric in self.metrics if metric.k), default=1)
-        wants_auc = any(metric.name == AUC for metric in self.metrics)
-        item, score_of, auc = [], [], []
-        stream = scored(
-            encoder, held.users.to(self.device), n_items=self.dataset.n_items, mask=held.mask, chunk=self.chunk
-        )
-        for users, score in stream:
-            top = best(score, k, users=users).to("cpu")
-            item.append(top.item)
-            score_of.append(top.score)
-            if wants_auc:
-                pairs = held.seen.of(users.to(held.seen.offset.device))
-                auc.append(pair_auc(score, *pairs))
-        return TopK(torch.cat(item), torch.cat(score_of)), torch.cat(auc) if wants_auc else None
+        users, how = held.users.to(self.device), {"n_items": self.dataset.n_items, "mask": held.mask}
+        top = top_k(encoder, users, k, chunk=self.chunk, **how).to("cpu")
+        if not any(metric.name == AUC for metric in self.metrics):
+            return top, None
+        auc = []
+        for own, score in scored(encoder, users, chunk=self.chunk, **how):
+            auc.append(pair_auc(score, *held.seen.of(own.to(held.seen.offset.device))))
+        return top, torch.cat(auc)
 
     def _sampled(self, encoder: Encoder, part: str, held: _Held) -> Evaluation:
         chosen = self.candidates(part)

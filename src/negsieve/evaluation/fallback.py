@@ -71,6 +71,12 @@ class ServeCold:
             return scorer
         return _Patched(scorer, batch, cold, self._count.to(batch.user.device))
 
+    def divide(self, users: Tensor) -> list[tuple[Encoder, Tensor]]:
+        """The model and popularity, each with the places of ``users`` that it serves."""
+        cold = self._cold.to(users.device)[users]
+        sides = ((self._encoder, ~cold), (Popular(self._count), cold))
+        return [(encoder, own.nonzero()[:, 0]) for encoder, own in sides]
+
 
 class _Patched:
     """A scorer with some rows replaced by popularity."""
@@ -83,5 +89,5 @@ class _Patched:
         return torch.where(self._cold.to(own.device)[:, None], self._count.to(own)[item.to(own.device)], own)
 
     def all(self) -> Tensor:
-        own = every_score(lambda _: self._scorer, self._batch.user, n_items=len(self._count))
+        own = every_score(self._scorer, self._batch.user, n_items=len(self._count))
         return torch.where(self._cold.to(own.device)[:, None], self._count.to(own), own)

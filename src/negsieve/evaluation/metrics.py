@@ -17,6 +17,7 @@ from torch import Tensor
 
 from negsieve.errors import UsageError, nearest
 from negsieve.evaluation.rank import TopK
+from negsieve.kernels.metrics import rank_metrics
 from negsieve.seen import Seen
 
 ACCURACY = ("recall", "recall_capped", "ndcg", "hr", "precision", "mrr", "map", "map_capped")
@@ -87,31 +88,17 @@ def accuracy(metric: Metric, hit: Tensor, relevant: Tensor) -> Tensor:
     A list that is shorter than k counts its missing places as misses. A user with nothing relevant
     has no value: NaN, which callers leave out.
     """
-    k = metric.k
-    hit = hit[:, :k].double()  # [n, K]
-    number = relevant.double()
-    capped = relevant.clamp(max=k).double()
-    place = torch.arange(1, hit.shape[1] + 1, dtype=torch.double, device=hit.device)
-    match metric.name:
-        case "recall":
-            value = hit.sum(1) / number
-        case "recall_capped":
-            value = hit.sum(1) / capped
-        case "precision":
-            value = hit.sum(1) / k
-        case "hr":
-            value = hit.amax(1)
-        case "mrr":
-            value = (hit / place).amax(1)
-        case "map" | "map_capped":
-            gain = (hit * hit.cumsum(1) / place).sum(1)
-            value = gain / (number if metric.name == "map" else capped)
-        case "ndcg":
-            ideal = (1 / torch.log2(torch.arange(1, k + 1, dtype=torch.double, device=hit.device) + 1)).cumsum(0)
-            value = (hit / torch.log2(place + 1)).sum(1) / ideal[relevant.clamp(1, k) - 1]
-        case other:
-            raise UsageError(f"{other!r} is no accuracy metric")
-    return value.masked_fill(relevant == 0, torch.nan)
+    return accuracies((metric,), hit, relevant)[metric]
+
+
+def accuracies(metrics: Iterable[Metric], hit: Tensor, relevant: Tensor) -> dict[Metric, Tensor]:
+    """Several accuracy metrics as ``accuracy`` gives them, in one pass; UsageError for one that is none."""
+    metrics = tuple(metrics)
+    for metric in metrics:
+        if metric.name not in ACCURACY:
+            raise UsageError(f"{metric.name!r} is no accuracy metric")
+    values = rank_metrics(hit, relevant, [(metric.name, metric.k) for metric in metrics])
+    return dict(zip(metrics, values, strict=True))
 
 
 def pair_auc(score: Tensor, row: Tensor, item: Tensor) -> Tensor:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from negsieve.errors import NegsieveError, UsageError
-from negsieve.scorers import Dot, Encoder
+from negsieve.kernels import rank
+from negsieve.scorers import Dot, Encoder, Scorer
 from negsieve.seen import Seen
 from negsieve.types import Batch
 
 CHUNK = 256
-"""Users scored together. Part of a result's definition: float sums may differ between chunks."""
+"""Users scored together. Part of a result's definition where torch makes the scores, whose last bits may then
+depend on it; the compiled ranking of a ``Dot`` does not."""
 
 _NEVER = float("-inf")
-_TIED_ROWS = 64  # rows whose boundary ties are settled together: bounds the slow path's memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +63,59 @@ def top_k(
     allowed  ``Bool[I]``; False: the item never appears
 
     Equal scores rank by lower item number. An item that the model scores -inf never appears. Where
-    fewer than k items are left, the list ends in item -1, score -inf.
+    fewer than k items are left, the list ends in item -1, score -inf. A single-precision ``Dot`` on the CPU is
+    ranked by a compiled kernel, whose scores depend on the two vectors alone; else on the chunk too, in
+    their last bits. Threads change nothing in the first case.
 
     Raises UsageError for k < 1 or a scorer of another width, NegsieveError naming the user where a
-    score is NaN. Cost: a full scoring and one partial sort a user; memory: chunk * I scores, twice
-    where the scorer is not a ``Dot``.
+    score is NaN. Cost: a full scoring and one partial sort a user. Memory: the lists; a copy of the items' table
+    where the kernel serves, else chunk * I scores, twice where the scorer is not a ``Dot``.
     """
     if k < 1:
         raise UsageError(f"k={k}: a list needs at least one place")
-    parts = [
-        best(score, k, users=user)
-        for user, score in scored(encoder, users, n_items=n_items, mask=mask, chunk=chunk, allowed=allowed)
-    ]
-    if not parts:
-        return TopK(torch.empty((0, k), dtype=torch.long, device=users.device), users.new_empty((0, k)).float())
-    item, score = (torch.cat([getattr(part, side) for part in parts]).to(users.device) for side in ("item", "score"))
+    parts = (
+        encoder.divide(users)
+        if isinstance(encoder, Divided)
+        else [(encoder, torch.arange(len(users), device=users.device))]
+    )
+    item = torch.full((len(users), k), -1, dtype=torch.long, device=users.device)
+    score = torch.full((len(users), k), _NEVER, device=users.device)
+    for own, place in parts:
+        done = 0
+        for user, top in lists(own, users[place], k, n_items=n_items, mask=mask, chunk=chunk, allowed=allowed):
+            rows = place[done : done + len(user)]
+            score = score.to(torch.promote_types(score.dtype, top.score.dtype))
+            item[rows], score[rows] = top.item.to(users.device), top.score.to(users.device, score.dtype)
+            done += len(user)
     return TopK(item, score)
+
+
+def lists(
+    encoder: Encoder,
+    users: Tensor,
+    k: int,
+    *,
+    n_items: int,
+    mask: Sequence[Seen] = (),
+    chunk: int = CHUNK,
+    allowed: Tensor | None = None,
+) -> Iterator[tuple[Tensor, TopK]]:
+    """Yields ``(user [c], their TopK)`` a chunk at a time: ``top_k`` without room for the lists of all users."""
+    _check(n_items, mask=mask, chunk=chunk, allowed=allowed)
+    table = _Table(allowed)
+    for user in users.split(chunk) if len(users) else ():
+        with torch.no_grad():
+            scorer = encoder(Batch(user))
+            catalogue = table.laid_out(scorer)
+            if catalogue is None:
+                score = _masked(every_score(scorer, user, n_items=n_items), user, mask, allowed)
+                yield user, best(score, k, users=user)
+                continue
+            _check_shape((len(scorer.query), len(scorer.table)), len(user), n_items)
+            offset, excluded = _excluded(mask, user, n_items)
+            item, score, broken = rank.top_dots(scorer.query_side, catalogue, k, offset=offset, excluded=excluded)
+        _refuse_broken(broken, user)
+        yield user, TopK(item, score)
 
 
 def scored(
@@ -92,6 +131,92 @@ def scored(
 
     The scores belong to the caller, who may overwrite them. Arguments as in ``top_k``.
     """
+    _check(n_items, mask=mask, chunk=chunk, allowed=allowed)
+    for user in users.split(chunk):
+        if not len(user):
+            continue
+        with torch.no_grad():
+            score = _masked(every_score(encoder(Batch(user)), user, n_items=n_items), user, mask, allowed)
+        yield user, score
+
+
+def every_score(scorer: Scorer, user: Tensor, *, n_items: int) -> Tensor:
+    """Every item's score for ``user`` (``Long[c]``), ``Float[c, I]``, in memory of its own.
+
+    Reads ``.all()`` where the scorer has it. A ``Dot`` computes its scores afresh; what another
+    scorer returns may be shared or expanded and is copied. Half precision is widened.
+    """
+    if hasattr(scorer, "all"):
+        score = scorer.all()
+    else:
+        score = scorer.score(torch.arange(n_items, device=user.device)[None])
+    _check_shape(tuple(score.shape), len(user), n_items)
+    if score.dtype in (torch.float16, torch.bfloat16):
+        return score.float()
+    return score if isinstance(scorer, Dot) else score.clone(memory_format=torch.contiguous_format)
+
+
+def best(score: Tensor, k: int, *, users: Tensor | None = None) -> TopK:
+    """The best ``k`` of each row of ``score`` (``Float[n, I]``, -inf: never), ties by lower item number.
+
+    ``users`` (``Long[n]``) names the rows in the error for a NaN.
+    """
+    item, value, broken = rank.top_rows(score, k)
+    _refuse_broken(broken, users)
+    return TopK(item, value)
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """An encoder that leaves some users to others."""
+
+    def divide(self, users: Tensor) -> list[tuple[Encoder, Tensor]]:
+        """Who serves which places of ``users Long[n]``: each place once."""
+        ...
+
+
+class _Table:
+    """The table that the last scorer showed, laid out for ranking: chunks that share one pay for one."""
+
+    def __init__(self, allowed: Tensor | None) -> None:
+        self._allowed = allowed
+        self._key: tuple | None = None
+        self._catalogue: rank.Catalogue | None = None
+
+    def laid_out(self, scorer: Scorer) -> rank.Catalogue | None:
+        """None where the compiled ranking does not serve this scorer."""
+        if type(scorer) is not Dot or not rank.serves(scorer.query, scorer.table):
+            return None
+        table = scorer.table
+        key = (table, scorer.cosine, None if table.is_inference() else table._version)
+        if self._key is None or self._key[0] is not table or self._key[1:] != key[1:]:
+            self._key, self._catalogue = key, rank.lay_out(scorer.item_side(), allowed=self._allowed)
+        return self._catalogue
+
+
+def _excluded(mask: Sequence[Seen], user: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """What no user may be shown: ``offset Long[c + 1]`` and items, ascending for each user, on the CPU."""
+    pairs = [[side.cpu() for side in index.of(user.to(index.offset.device))] for index in mask]
+    row, item = (torch.cat([pair[side] for pair in pairs] or [torch.empty(0)]).long() for side in (0, 1))
+    if len(mask) > 1:
+        key = (row * n_items + item).sort().values
+        row, item = key // n_items, key % n_items
+    offset = torch.zeros(len(user) + 1, dtype=torch.long)
+    offset[1:] = torch.bincount(row, minlength=len(user)).cumsum(0)
+    return offset, item
+
+
+def _masked(score: Tensor, user: Tensor, mask: Sequence[Seen], allowed: Tensor | None) -> Tensor:
+    """``score [c, I]`` itself, with -inf where nothing may be shown."""
+    for index in mask:
+        row, item = index.of(user.to(index.offset.device))
+        score[row.to(score.device), item.to(score.device)] = _NEVER
+    if allowed is not None:
+        score[:, ~allowed.to(score.device)] = _NEVER
+    return score
+
+
+def _check(n_items: int, *, mask: Sequence[Seen], chunk: int, allowed: Tensor | None) -> None:
     if chunk < 1:
         raise UsageError(f"chunk={chunk}: at least one user must be scored at a time")
     for name, width in [("allowed", n_items if allowed is None else len(allowed))] + [
@@ -101,86 +226,21 @@ def scored(
             raise UsageError(
                 f"{name} knows {width} items, the ranking has {n_items}: they belong to different data sets"
             )
-    for user in users.split(chunk):
-        if not len(user):
-            continue
-        with torch.no_grad():
-            score = every_score(encoder, user, n_items=n_items)
-            for index in mask:
-                row, item = index.of(user.to(index.offset.device))
-                score[row.to(score.device), item.to(score.device)] = _NEVER
-            if allowed is not None:
-                score[:, ~allowed.to(score.device)] = _NEVER
-        yield user, score
 
 
-def every_score(encoder: Encoder, user: Tensor, *, n_items: int) -> Tensor:
-    """Every item's score for ``user`` (``Long[c]``), ``Float[c, I]``, in memory of its own.
-
-    Reads ``.all()`` where the scorer has it. A ``Dot`` computes its scores afresh; what another
-    scorer returns may be shared or expanded and is copied. Half precision is widened.
-    """
-    scorer = encoder(Batch(user))
-    if hasattr(scorer, "all"):
-        score = scorer.all()
-    else:
-        score = scorer.score(torch.arange(n_items, device=user.device)[None])
-    if tuple(score.shape) != (len(user), n_items):
+def _check_shape(shape: tuple[int, ...], users: int, items: int) -> None:
+    if shape != (users, items):
         raise UsageError(
-            f"the scorer rated {len(user)} users by {n_items} items as a tensor of shape {tuple(score.shape)}, "
-            f"wanted ({len(user)}, {n_items}): was the model made for another data set?"
+            f"the scorer rated {users} users by {items} items as a tensor of shape {shape}, "
+            f"wanted ({users}, {items}): was the model made for another data set?"
         )
-    if score.dtype in (torch.float16, torch.bfloat16):
-        return score.float()
-    return score if isinstance(scorer, Dot) else score.clone(memory_format=torch.contiguous_format)
 
 
-def best(score: Tensor, k: int, *, users: Tensor | None = None) -> TopK:
-    """The best ``k`` of each row of ``score`` (``Float[n, I]``, -inf: never), ties by lower item number.
-
-    ``users`` (``Long[n]``) names the rows in the error for a NaN. One more place than asked is
-    sorted: only where it ties with the last place is the row looked at again, exactly.
-    """
-    n_items = score.shape[1]
-    inside = min(k, n_items)
-    value, item = score.topk(min(inside + 1, n_items), dim=1)  # a NaN counts as greatest, so it would show here
-    _refuse_nan(value, users)
-    if n_items > inside:
-        tied = (value[:, inside - 1] == value[:, inside]) & (value[:, inside] > _NEVER)
-        value, item = value[:, :inside].contiguous(), item[:, :inside].contiguous()
-        for rows in tied.nonzero()[:, 0].split(_TIED_ROWS):
-            item[rows] = _settle(score[rows], value[rows], item[rows])
-    item, order = item.sort(dim=1)
-    value, order = value.gather(1, order).sort(dim=1, descending=True, stable=True)
-    item = item.gather(1, order).masked_fill(value == _NEVER, -1)
-    if inside < k:
-        item = torch.nn.functional.pad(item, (0, k - inside), value=-1)
-        value = torch.nn.functional.pad(value, (0, k - inside), value=_NEVER)
-    return TopK(item, value)
-
-
-def _settle(score: Tensor, value: Tensor, item: Tensor) -> Tensor:
-    """Replaces the items at the last, tied score by the lowest-numbered ones that have it.
-
-    ``score [t, I]``, ``value`` and ``item [t, k]`` with value descending -> item ``[t, k]``.
-    """
-    last = value[:, -1:]  # [t, 1]
-    free = value == last  # the places that the tied items share  # [t, k]
-    row, candidate = (score == last).nonzero(as_tuple=True)  # rows ascend, items ascend inside a row
-    count = torch.bincount(row, minlength=len(score))
-    place = torch.arange(len(row), device=row.device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    chosen = candidate[place < free.sum(1)[row]]  # as many a row as it has free places
-    settled = item.clone()
-    settled[free] = chosen
-    return settled
-
-
-def _refuse_nan(value: Tensor, users: Tensor | None) -> None:
-    bad = value.isnan().any(1)
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0, 0])
+def _refuse_broken(broken: Tensor, users: Tensor | None) -> None:
+    if bool(broken.any()):
+        row = int(broken.nonzero()[0, 0])
         who = row if users is None else int(users[row])
         raise NegsieveError(
-            f"the scores of user number {who} hold NaN ({int(bad.sum())} such users in this chunk): they cannot be "
+            f"the scores of user number {who} hold NaN ({int(broken.sum())} such users in this chunk): they cannot be "
             "ranked. The model has diverged, or its table was not loaded; lower the learning rate or check the file"
         )

@@ -46,7 +46,8 @@ def lay_out(table: Tensor, *, allowed: Tensor | None = None) -> Catalogue:
     column = (
         torch.arange(len(table), device=table.device) if allowed is None else allowed.to(table.device).nonzero()[:, 0]
     )
-    if table.dtype != torch.float32 or not native.serves(table):
+    table = table.detach()
+    if not serves(table):
         return Catalogue(table, column.int())
     place = torch.full((len(table),), -1, dtype=torch.int32)
     chosen = column[:0]
@@ -70,7 +71,7 @@ def top_dots(
     differ from torch's product in its last bits. Cost: B * n * D multiply-adds; no score but those that may
     be among the best is written. Raises ValueError for sizes that disagree and excluded items out of range or order.
     """
-    if catalogue.panels is None or query.dtype != torch.float32 or not native.serves(query):
+    if catalogue.panels is None or not serves(query):
         return top_dots_reference(query, catalogue, k, offset=offset, excluded=excluded)
     item, score, broken = _out(query.detach(), k)
     laid = (catalogue.panels, catalogue.sample, catalogue.column, catalogue.place)
@@ -107,7 +108,7 @@ def top_rows(score: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     As ``top_dots``: -inf is never ranked, ties by lower number, -1 and -inf where fewer are left, broken for NaN.
     Cost: one read of the scores. Compiled for single precision on the CPU.
     """
-    if score.dtype != torch.float32 or not native.serves(score):
+    if not serves(score):
         return top_rows_reference(score, k)
     item, value, broken = _out(score.detach(), k)
     native.module().top_rows(score.detach().contiguous(), item, value, broken, native.threads())
@@ -149,6 +150,12 @@ def _settle(score: Tensor, value: Tensor, item: Tensor) -> Tensor:
     settled = item.clone()
     settled[free] = chosen
     return settled
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Whether the compiled kernels can rank these: single precision on the CPU, and nobody asks for less."""
+    single = all(one.dtype == torch.float32 for one in tensors)
+    return single and native.serves(*tensors) and not torch.is_autocast_enabled("cpu")
 
 
 def _out(like: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
