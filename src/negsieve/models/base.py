@@ -68,17 +68,19 @@ def _item_norms(item: Tensor, batch: Batch, negatives: Negatives) -> Tensor:
         rows = torch.cat([batch.item, negatives.item.reshape(-1)])
         own, norm = squared_norms(item, rows).split([len(batch), negatives.item.numel()])
         norm = norm.view(negatives.item.shape)
-    if negatives.weight is not None:
-        share = negatives.weight if negatives.keep is None else negatives.weight * negatives.keep
-    elif negatives.keep is not None:
-        share = negatives.keep.to(norm.dtype)
-    else:
-        share = None
+    share = penalty_shares(negatives, norm.dtype)
     if norm.shape[1] == 0:
         return own
     if share is None:
         return own + norm.mean(-1)
     return own + (norm * share).sum(-1) / share.sum(-1).clamp_min(1e-12)
+
+
+def penalty_shares(negatives: Negatives, dtype: torch.dtype) -> Tensor | None:
+    """What each negative counts in a penalty, ``Float[B, K]``, before a row's are divided by their sum; None: alike."""
+    if negatives.weight is not None:
+        return negatives.weight if negatives.keep is None else negatives.weight * negatives.keep
+    return None if negatives.keep is None else negatives.keep.to(dtype)
 
 
 def start_tables(n_users: int, n_items: int, *, dim: int, init: str, std: float, seed: int):

@@ -15,6 +15,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from negsieve.errors import UsageError
+from negsieve.kernels.graph import Graph, multiply
 from negsieve.models.base import Model, check_temperature, row_penalty, similarity_is_cosine, start_tables
 from negsieve.scorers import Towers
 from negsieve.seen import Seen
@@ -29,6 +30,7 @@ class LightGCN(Model):
 
     Cost of one forward pass: H products of the ``2 * |train|`` adjacency with ``[U + I, D]``, and as
     much again for backward. Memory: ``(H + 1) * 4 * D * (U + I)`` bytes of layers beside the tables.
+    ``training.compiled_graph`` trains it with less of both.
     """
 
     def __init__(
@@ -52,10 +54,18 @@ class LightGCN(Model):
         self.cosine, self.temperature = similarity_is_cosine(similarity), check_temperature(temperature)
         self.user, self.item = start_tables(n_users, n_items, dim=dim, init=init, std=init_std, seed=seed)
         self.register_buffer("adjacency", normalised_adjacency(train), persistent=False)
+        self._graph: Graph | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The adjacency as the kernels read it, made again where it was moved or copied."""
+        if self._graph is None or self._graph.adjacency is not self.adjacency:
+            self._graph = Graph(self.adjacency)
+        return self._graph
 
     def _towers(self, user: Tensor, item: Tensor) -> Towers:
         start = torch.cat([user, item])
-        pooled, *layers = _Propagate.apply(self.adjacency, start, self.hops)
+        pooled, *layers = _Propagate.apply(self.graph, start, self.hops)
         stack = (start, *layers)
         return Towers(
             pooled[: self.n_users],
@@ -85,14 +95,14 @@ class _Propagate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, adjacency: Tensor, start: Tensor, hops: int):
-        ctx.adjacency, ctx.hops = adjacency, hops
+    def forward(ctx, graph: Graph, start: Tensor, hops: int):
+        ctx.graph, ctx.hops = graph, hops
         ctx.set_materialize_grads(False)
         layers, pooled = [start], start.clone()
         # sparse products exist in single precision only, whatever autocast would like
         with torch.autocast(start.device.type, enabled=False):
             for _ in range(hops):
-                layers.append(adjacency @ layers[-1])
+                layers.append(multiply(graph, layers[-1]))
                 pooled += layers[-1]
         return pooled.div_(hops + 1), *layers[1:]
 
@@ -101,7 +111,7 @@ class _Propagate(torch.autograd.Function):
         share = None if pooled is None else pooled.contiguous() / (ctx.hops + 1)
         total = None
         for own in (*reversed(layers), None):
-            total = None if total is None else ctx.adjacency @ total
+            total = None if total is None else multiply(ctx.graph, total)
             for part in (share, own):
                 if part is not None:
                     total = part.contiguous() if total is None else total + part

@@ -18,14 +18,17 @@ from negsieve.kernels import native
 from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
 from negsieve.models.base import Model
+from negsieve.models.lightgcn import LightGCN
 from negsieve.models.named import MODELS
 from negsieve.samplers.base import Composition, Learner, Sampler
+from negsieve.training import compiled_graph
+from negsieve.training.compiled_graph import CompiledLightGCN
 from negsieve.training.engine import Engine, TorchEngine
 from negsieve.types import Negatives
 
 WhyNot = Callable[[Model, Sampler, Loss, TrainConfig], str | None]
 
-COMPILED: dict[type[Model], tuple[type[Engine], WhyNot]] = {}
+COMPILED: dict[type[Model], tuple[type[Engine], WhyNot]] = {LightGCN: (CompiledLightGCN, compiled_graph.why_not)}
 """Model -> its engine, and what says why a run cannot take it, beyond what ``why_not`` asks of every run."""
 
 
