@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 namespace negsieve {
 
@@ -9,12 +10,27 @@ namespace negsieve {
 struct Rows {
     std::int64_t count, many;          // B, K
     const std::int64_t *user, *item;   // [B]
-    const std::int64_t* sample;        // [B] the streams of their draws, or null: negatives are given
+    const std::int64_t* candidate;     // [B, H] of which the hardest become the negatives, or null: those are given
+    std::int64_t candidates;           // H
     std::int64_t* negative;            // [B, K]
     const float* weight;               // [B, K] or null
-    bool* keep;                        // [B, K] or null
+    const bool* keep;                  // [B, K] or null
     float *positive, *rated;           // scores [B], [B, K]
     float *value, *penalty, *slope;    // loss, penalty and the loss's slope by the positive's score, [B]
+
+    // `n` rows of many, from `first` on.
+    Rows from(std::int64_t first, std::int64_t n) const {
+        Rows some = *this;
+        some.count = n;
+        for (const std::int64_t** one : {&some.user, &some.item}) *one += first;
+        for (float** one : {&some.positive, &some.value, &some.penalty, &some.slope}) *one += first;
+        some.negative += first * many;
+        some.rated += first * many;
+        if (candidate != nullptr) some.candidate += first * candidates;
+        if (weight != nullptr) some.weight += first * many;
+        if (keep != nullptr) some.keep += first * many;
+        return some;
+    }
 };
 
 // Which of some parts owns a row: sixteen rows in turn, so that a cache line of their places has one owner.

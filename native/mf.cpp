@@ -67,21 +67,6 @@ struct Reports {
     Out<float, 2> rated;
     Out<float, 1> value, penalty, slope;
 
-    // The rows from `first` on, whose pairs are given apart.
-    Rows rows(std::int64_t first, std::int64_t count) const {
-        const auto many = static_cast<std::int64_t>(negative.shape(1));
-        Rows rows = {};
-        rows.count = count;
-        rows.many = many;
-        rows.negative = negative.data() + first * many;
-        rows.positive = positive.data() + first;
-        rows.rated = rated.data() + first * many;
-        rows.value = value.data() + first;
-        rows.penalty = penalty.data() + first;
-        rows.slope = slope.data() + first;
-        return rows;
-    }
-
     void check() const {
         const std::size_t n = negative.shape(0);
         want(negative.shape(1) > 0, "steps need a negative a row or more");
@@ -106,7 +91,7 @@ struct Setting {
         : descent(descent), lr(lr), user(users.table(descent.kind)), item(items.table(descent.kind)),
           loss{static_cast<LossKind>(std::get<0>(code)), std::get<1>(code), std::get<2>(code), std::get<3>(code)},
           l2(l2), width(static_cast<std::int64_t>(users.rows.shape(1))),
-          parts(static_cast<int>(std::clamp<std::int64_t>(largest / 128, 1, std::max(1, threads)))) {
+          parts(static_cast<int>(std::clamp<std::int64_t>(largest / 64, 1, std::max(1, threads)))) {
         want(users.rows.shape(1) == items.rows.shape(1), "users and items differ in width");
         want(user.n == static_cast<std::int64_t>(descent.space.slot[kUser].size()) &&
                  item.n == static_cast<std::int64_t>(descent.space.slot[kItem].size()),
@@ -115,98 +100,66 @@ struct Setting {
     }
 
     template <class Of>
-    std::int64_t run(std::int64_t steps, std::int64_t largest, std::int64_t many, const Of& of, const Draws* draws) const {
+    std::int64_t run(std::int64_t steps, std::int64_t largest, std::int64_t many, const Of& of) const {
         std::int64_t done = 0;
         with_width(width, [&](auto d) {
             Block<decltype(d)::value> block(descent, user, item, loss, lr, l2, width, parts);
-            done = block.run(steps, largest, many, of, draws);
+            done = block.run(steps, largest, many, of);
         });
         return done;
     }
 };
 
-// One step on given negatives; false if it was refused, because its total is not finite.
-static bool mf_step(Descent& descent, double lr, const Arrays& users, const Arrays& items, In<std::int64_t, 1> user,
-                    In<std::int64_t, 1> item, std::optional<In<float, 2>> weight, std::optional<Out<bool, 2>> keep,
-                    const LossCode& code, float l2, const Reports& reports, int threads) {
-    const std::int64_t count = user.shape(0), many = reports.negative.shape(1);
+// Steps, the s-th on rows bound[s] .. bound[s + 1]; returns how many were done, fewer than there are where the total of
+// the next is not finite. With candidates the hardest of them become the negatives, else those are given.
+static std::int64_t mf_steps(Descent& descent, double lr, const Arrays& users, const Arrays& items,
+                             In<std::int64_t, 1> user, In<std::int64_t, 1> item, In<std::int64_t, 1> bound,
+                             std::optional<In<std::int64_t, 2>> candidate, std::optional<In<float, 2>> weight,
+                             std::optional<In<bool, 2>> keep, const LossCode& code, float l2, const Reports& reports,
+                             int threads) {
+    const std::int64_t n = user.shape(0), steps = static_cast<std::int64_t>(bound.shape(0)) - 1;
+    const std::int64_t many = reports.negative.shape(1), candidates = candidate ? candidate->shape(1) : 0;
     reports.check();
     const auto fits = [&](const auto& one) {
         return one.shape(0) == reports.negative.shape(0) && one.shape(1) == reports.negative.shape(1);
     };
-    want(item.shape(0) == user.shape(0) && reports.negative.shape(0) == user.shape(0),
-         "mf_step: user, item and negative need the same rows");
-    want((!weight || fits(*weight)) && (!keep || fits(*keep)), "mf_step: weight and keep need the shape of negative");
-    const Setting setting(descent, lr, users, items, code, l2, count, threads);
-    Rows rows = reports.rows(0, count);
-    rows.user = user.data();
-    rows.item = item.data();
-    rows.weight = weight ? weight->data() : nullptr;
-    rows.keep = keep ? keep->data() : nullptr;
-    nb::gil_scoped_release free;
-    Held held(descent);
-    want_ids(rows.user, count, setting.user.n, "user");
-    want_ids(rows.item, count, setting.item.n, "item");
-    want_ids(rows.negative, count * many, setting.item.n, "negative");
-    return setting.run(1, count, many, [&](std::int64_t) { return rows; }, nullptr) == 1;
-}
-
-// Steps on drawn negatives: step s has the pairs of row[bound[s] .. bound[s + 1]). Returns how many were done.
-static std::int64_t mf_steps(Descent& descent, double lr, const Arrays& users, const Arrays& items,
-                             In<std::int64_t, 1> user, In<std::int64_t, 1> item, In<std::int64_t, 1> row,
-                             In<std::int64_t, 1> bound, In<std::int64_t, 1> key, In<std::int64_t, 1> offset,
-                             In<std::int32_t, 1> seen, std::int64_t candidates, bool sum, const LossCode& code, float l2,
-                             const Reports& reports, int threads) {
-    const std::int64_t n = row.shape(0), steps = key.shape(0), many = reports.negative.shape(1), pairs = user.shape(0);
-    reports.check();
-    want(item.shape(0) == user.shape(0), "mf_steps: user and item need the same pairs");
-    want(reports.negative.shape(0) == row.shape(0), "mf_steps: negative needs the rows of the block");
-    want(bound.shape(0) == key.shape(0) + 1 && bound.data()[0] == 0 && bound.data()[steps] == n,
-         "mf_steps: bound must run from 0 to the number of rows, one more than there are keys");
+    want(item.shape(0) == user.shape(0) && reports.negative.shape(0) == user.shape(0) &&
+             (!candidate || candidate->shape(0) == user.shape(0)),
+         "steps: user, item, negative and candidate need the same rows");
+    want((!weight || fits(*weight)) && (!keep || fits(*keep)), "steps: weight and keep need the shape of negative");
+    want(!candidate || (many <= candidates && candidates <= kMostCandidates),
+         "steps: wanted 4096 candidates at most, and no fewer than are chosen");
+    want(steps >= 0 && bound.data()[0] == 0 && bound.data()[steps] == n, "steps: bound must run from 0 to the last row");
     std::int64_t largest = 0;
     for (std::int64_t s = 0; s < steps; ++s) {
-        want(bound.data()[s] <= bound.data()[s + 1], "mf_steps: bound must never fall");
+        want(bound.data()[s] <= bound.data()[s + 1], "steps: bound must never fall");
         largest = std::max(largest, bound.data()[s + 1] - bound.data()[s]);
     }
-    want(candidates == 0 || (candidates >= many && candidates <= kMostCandidates),
-         "mf_steps: candidates must be 0, or no fewer than are chosen and 4096 at most");
     const Setting setting(descent, lr, users, items, code, l2, largest, threads);
-    want(offset.shape(0) == static_cast<std::size_t>(setting.user.n) + 1 && offset.data()[0] == 0 &&
-             offset.data()[setting.user.n] == static_cast<std::int64_t>(seen.shape(0)),
-         "mf_steps: offset must run from 0 to the number of seen items, one more than there are users");
-    const std::int64_t *taken = row.data(), *owner = user.data(), *positive = item.data(), *at = bound.data();
-    const Draws draws = {offset.data(), seen.data(), reinterpret_cast<const std::uint64_t*>(key.data()), candidates};
+    Rows all = {};
+    all.many = many;
+    all.candidates = candidates;
+    all.user = user.data();
+    all.item = item.data();
+    all.candidate = candidate ? candidate->data() : nullptr;
+    all.negative = reports.negative.data();
+    all.weight = weight ? weight->data() : nullptr;
+    all.keep = keep ? keep->data() : nullptr;
+    all.positive = reports.positive.data();
+    all.rated = reports.rated.data();
+    all.value = reports.value.data();
+    all.penalty = reports.penalty.data();
+    all.slope = reports.slope.data();
+    const std::int64_t* at = bound.data();
     nb::gil_scoped_release free;
     Held held(descent);
-    Workspace& space = descent.space;
-    want_ids(taken, n, pairs, "row");
-    std::int64_t *own_user = space.user.need(n), *own_item = space.item.need(n);
-    bool sound = true, full = false;
-    for (std::int64_t k = 0; k < n; ++k) {
-        own_user[k] = owner[taken[k]];
-        own_item[k] = positive[taken[k]];
-    }
-    want_ids(own_user, n, setting.user.n, "user");
-    want_ids(own_item, n, setting.item.n, "item");
-    for (std::int64_t k = 0; k < n; ++k) {
-        const std::int64_t first = draws.offset[own_user[k]], last = draws.offset[own_user[k] + 1];
-        sound &= 0 <= first && first <= last && last <= draws.offset[setting.user.n];
-        full |= last - first >= setting.item.n;
-    }
-    want(sound, "mf_steps: offset must never fall");
-    bool* keep = full ? space.keep.need(largest * many) : nullptr;
-    float* weight = sum ? space.weight.need(largest * many) : nullptr;
-    if (sum) std::fill_n(weight, largest * many, 1.0f);
-    const auto of = [&](std::int64_t s) {
-        Rows rows = reports.rows(at[s], at[s + 1] - at[s]);
-        rows.user = own_user + at[s];
-        rows.item = own_item + at[s];
-        rows.sample = taken + at[s];
-        rows.weight = weight;
-        rows.keep = keep;
-        return rows;
-    };
-    return setting.run(steps, largest, many, of, &draws);
+    want_ids(all.user, n, setting.user.n, "user");
+    want_ids(all.item, n, setting.item.n, "item");
+    if (all.candidate != nullptr)
+        want_ids(all.candidate, n * candidates, setting.item.n, "candidate");
+    else
+        want_ids(all.negative, n * many, setting.item.n, "negative");
+    return setting.run(steps, largest, many, [&](std::int64_t s) { return all.from(at[s], at[s + 1] - at[s]); });
 }
 
 void bind_mf(nb::module_& m) {
@@ -235,10 +188,8 @@ void bind_mf(nb::module_& m) {
                  new (self) Reports{negative, positive, rated, value, penalty, slope};
              });
     m.def("catch_up", &catch_up, "descent"_a, "table"_a, "ids"_a.none(), "threads"_a);
-    m.def("mf_step", &mf_step, "descent"_a, "lr"_a, "users"_a, "items"_a, "user"_a, "item"_a, "weight"_a.none(),
-          "keep"_a.none(), "loss"_a, "l2"_a, "reports"_a, "threads"_a);
-    m.def("mf_steps", &mf_steps, "descent"_a, "lr"_a, "users"_a, "items"_a, "user"_a, "item"_a, "row"_a, "bound"_a,
-          "key"_a, "offset"_a, "seen"_a, "candidates"_a, "sum"_a, "loss"_a, "l2"_a, "reports"_a, "threads"_a);
+    m.def("mf_steps", &mf_steps, "descent"_a, "lr"_a, "users"_a, "items"_a, "user"_a, "item"_a, "bound"_a,
+          "candidate"_a.none(), "weight"_a.none(), "keep"_a.none(), "loss"_a, "l2"_a, "reports"_a, "threads"_a);
 }
 
 }  // namespace negsieve

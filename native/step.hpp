@@ -60,10 +60,6 @@ struct Workspace {
     std::vector<Touched> touched[2];  // a thread each
     Room<float> part;                 // [B, K] each negative's share of the penalty
     Room<float> slope;                // [B, K] of the loss by the negative's score
-    Room<std::int32_t> drawn;         // [B, H]
-    Room<bool> keep;                  // [B, K]
-    Room<float> weight;               // [B, K]
-    Room<std::int64_t> user, item;    // of a block's pairs
 };
 
 enum Side : int { kUser = 0, kItem = 1 };
@@ -123,7 +119,7 @@ public:
     // Gives the pairs' rows that this part owns a place, and wakes them.
     void claim_pairs(const Rows& rows, int part, std::int64_t begin, std::int64_t end) {
         for (std::int64_t b = begin; b < end; ++b) {
-            if (b + kSoon < rows.count) {
+            if (coast_ != nullptr && b + kSoon < rows.count) {
                 reach_for(kUser, rows.user[b + kSoon]);
                 reach_for(kItem, rows.item[b + kSoon]);
             }
@@ -134,7 +130,7 @@ public:
 
     void claim_negatives(const Rows& rows, int part, std::int64_t begin, std::int64_t end) {
         for (std::int64_t at = begin * rows.many; at < end * rows.many; ++at) {
-            if (at + kSoon < rows.count * rows.many) reach_for(kItem, rows.negative[at + kSoon]);
+            if (coast_ != nullptr && at + kSoon < rows.count * rows.many) reach_for(kItem, rows.negative[at + kSoon]);
             claim(kItem, rows.negative[at], part);
         }
     }
@@ -144,6 +140,11 @@ public:
         const std::int64_t many = rows.many;
         float* part = space_.part.data();
         for (std::int64_t b = begin; b < end; ++b) {
+            if (coast_ == nullptr && b + kSoon < rows.count) {
+                reach_row(kUser, rows.user[b + kSoon]);
+                reach_row(kItem, rows.item[b + kSoon]);
+                for (std::int64_t k = 0; k < many; ++k) reach_row(kItem, rows.negative[(b + kSoon) * many + k]);
+            }
             const float *u = row(kUser, rows.user[b]), *i = row(kItem, rows.item[b]);
             rows.positive[b] = dot<D>(u, i, width_);
             shares(rows, b, part + b * many);

@@ -5,9 +5,11 @@ import torch
 
 from negsieve.errors import ConfigError, NonFiniteLoss, UsageError
 from negsieve.kernels import native
+from negsieve.kernels.hardest import highest
 from negsieve.kernels.losses import PairLoss
-from negsieve.kernels.mf import mf_step, mf_step_reference
+from negsieve.kernels.mf import mf_step, mf_step_reference, mf_steps, mf_steps_reference
 from negsieve.kernels.rows import RULES, RowMemory, Rule, catch_up, catch_up_reference, settle
+from negsieve.kernels.score import score_candidates
 from negsieve.losses import listwise, pairwise
 from negsieve.models.base import row_penalty
 from negsieve.rng import streams
@@ -258,6 +260,104 @@ def test_memory_that_was_put_back_goes_on_bit_for_bit(rule):
     assert memory.numbers() == again.numbers()
     with pytest.raises(ConfigError, match="another optimiser's"):
         again.load(tensors, numbers | {"rule": "adamw"})
+
+
+def block(sizes=(40, 1, 0, 33), *, candidates: int = 6):
+    """Steps of unlike size, as ``mf_steps`` takes them."""
+    drawn = batch(0, rows=sum(sizes), many=candidates)
+    bound = torch.tensor([0, *sizes]).cumsum(0)
+    return {"user": drawn["user"], "item": drawn["item"], "candidate": drawn["negative"], "bound": bound}
+
+
+@compiled
+@pytest.mark.parametrize("m", [None, 1, 3, 6])
+@pytest.mark.parametrize("rule", RULES)
+def test_many_steps_have_the_bits_of_one_after_the_other(rule, m, monkeypatch):
+    steps = block()
+    rest = given(1, (74, m or 6))
+    users, items = tables(64)
+    memory = RowMemory(users, items, rule=Rule(rule))
+    how = {"loss": PairLoss("bpr"), "lr": RATES[rule], "l2": 0.1}
+    told = []
+    for first, last in zip(steps["bound"], steps["bound"][1:], strict=False):
+        user, item, negative = (steps[name][first:last] for name in ("user", "item", "candidate"))
+        if m is not None:
+            catch_up(users, user, memory=memory, side="user")
+            catch_up(items, negative.flatten(), memory=memory, side="item")
+            negative = negative.gather(1, highest(score_candidates(users[user], items, item=negative), m))
+        one = {name: value[first:last] for name, value in rest.items()}
+        told.append(mf_step(users, items, user=user, item=item, negative=negative, memory=memory, **how, **one))
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(native, "threads", lambda many=threads: many)
+        again = tables(64)
+        other = RowMemory(*again, rule=Rule(rule))
+        report, done = mf_steps(*again, **steps, m=m, memory=other, **how, **rest)
+        assert done == 4
+        for name, one in report._asdict().items():
+            assert torch.equal(one, torch.cat([getattr(part, name) for part in told]))
+        for one, two in zip(
+            (users, items, *memory.tensors().values()), (*again, *other.tensors().values()), strict=True
+        ):
+            assert torch.equal(one, two)
+        assert memory.numbers() == other.numbers()
+
+
+@compiled
+@pytest.mark.parametrize("m", [None, 2])
+@pytest.mark.parametrize("rule", RULES)
+def test_many_steps_are_their_twin(rule, m):
+    found = []
+    for kind in (mf_steps, mf_steps_reference):
+        users, items = tables(33)
+        memory = RowMemory(users, items, rule=Rule(rule))
+        report, done = kind(
+            users, items, **block(), m=m, memory=memory, loss=PairLoss("softmax"), lr=RATES[rule], l2=0.1
+        )
+        settle(users, items, memory=memory)
+        assert done == memory.step == 4
+        found.append((*report, users, items))
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", [mf_steps, mf_steps_reference])
+def test_a_block_stops_before_its_first_bad_step(kind):
+    users, items = tables(32)
+    steps = block((40, 30, 20), candidates=1)
+    at = int(torch.arange(40, 70)[(steps["item"][40:70] > 60)][0])
+    lost = int(steps["item"][at])
+    steps["item"][:40].masked_fill_(steps["item"][:40] == lost, 0)
+    steps["candidate"][:40].masked_fill_(steps["candidate"][:40] == lost, 0)
+    items[lost] = torch.inf
+    before = users.clone()
+    memory = RowMemory(users, items, rule=Rule("sgd"))
+    report, done = kind(users, items, **steps, m=None, memory=memory, loss=PairLoss("bpr"), lr=0.1)
+    assert done == memory.step == 1
+    assert not report.positive[at].isfinite()
+    assert report.loss[:40].isfinite().all()
+    moved = (users != before).any(1).nonzero().flatten()
+    assert set(moved.tolist()) <= set(steps["user"][:40].tolist())
+    for m, named in ((7, "7 hardest"), (0, "0 hardest")):
+        with pytest.raises(UsageError, match=named):
+            kind(users, items, **block(), m=m, memory=memory, loss=PairLoss("bpr"), lr=0.1)
+
+
+@compiled
+def test_a_block_that_does_not_fit_is_refused():
+    users, items = tables(32)
+    how = {"memory": RowMemory(users, items, rule=Rule("sgd")), "loss": PairLoss("bpr"), "lr": 0.1, "m": 2}
+    for bound in ([0, 40], [0, 50, 40, 74], [1, 74]):
+        with pytest.raises(ValueError, match="bound must"):
+            mf_steps(users, items, **block() | {"bound": torch.tensor(bound)}, **how)
+    bad = block()
+    bad["candidate"][70, 3] = 90
+    with pytest.raises(IndexError, match="candidate 90"):
+        mf_steps(users, items, **bad, **how)
+    with pytest.raises(ValueError, match="same rows"):
+        mf_steps(users, items, **block() | {"user": torch.zeros(3).long()}, **how)
+    with pytest.raises(ValueError, match="made for other tables"):
+        mf_step(*tables(32, n_users=61), **batch(0), **{name: how[name] for name in ("memory", "loss", "lr")})
 
 
 def test_what_makes_no_rule_or_step_is_refused():

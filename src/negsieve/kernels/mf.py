@@ -13,6 +13,7 @@ from torch import Tensor
 
 from negsieve.errors import NonFiniteLoss, UsageError
 from negsieve.kernels import native
+from negsieve.kernels.hardest import highest_reference
 from negsieve.kernels.losses import PairLoss, price_reference
 from negsieve.kernels.rows import SIDES, RowMemory, dense_step, settle
 
@@ -61,31 +62,85 @@ def mf_step(
 
     Cost: B (K + 1) dot products, as many sums of rows, and an update of the touched rows; only touched rows are read.
     """
-    if negative.shape[1] == 0:
-        raise UsageError("no negatives to set the positives against: wanted one a row or more")
-    given = {"user": user, "item": item, "negative": negative, "weight": weight, "keep": keep}
-    if not memory.serves(users, items) or not native.serves(*given.values()):
-        return mf_step_reference(users, items, memory=memory, loss=loss, lr=lr, l2=l2, **given)
-    given = {name: None if one is None else one.contiguous() for name, one in given.items()}
-    report = room(given["negative"], users)
-    done = native.module().mf_step(
+    refuse_none(negative)
+    given = {"user": user, "item": item, "weight": weight, "keep": keep}
+    if not memory.serves(users, items) or not native.serves(negative, *given.values()):
+        return mf_step_reference(users, items, negative=negative, memory=memory, loss=loss, lr=lr, l2=l2, **given)
+    bound = torch.tensor([0, len(user)])
+    report = room(negative.contiguous(), users)
+    done = run(
+        users, items, bound=bound, candidate=None, memory=memory, loss=loss, lr=lr, l2=l2, report=report, **given
+    )
+    if not done:
+        raise non_finite(report, l2)
+    return report
+
+
+def mf_steps(
+    users: Tensor,
+    items: Tensor,
+    *,
+    user: Tensor,
+    item: Tensor,
+    candidate: Tensor,
+    m: int | None,
+    bound: Tensor,
+    memory: RowMemory,
+    loss: PairLoss,
+    lr: float,
+    l2: float = 0.0,
+    weight: Tensor | None = None,
+    keep: Tensor | None = None,
+) -> tuple[Report, int]:
+    """Many steps in one call: the Report of all rows, and how many steps were done.
+
+    bound         ``Long[S + 1]``: step s has rows ``bound[s] .. bound[s + 1]`` of ``user`` and ``item Long[n]``
+    candidate     ``Long[n, H]``, such as all steps' draws, which no step changes
+    m             the negatives are each row's ``m`` hardest candidates by the scores of its step, as
+                  ``hardest.highest`` orders them; None: all candidates, as they are
+    weight, keep  of the negatives, ``[n, m]``
+
+    The rest is ``mf_step``'s, and so are the bits: those of S calls of ``catch_up`` on the candidates, ``highest``
+    on their scores, and ``mf_step``. The first step whose total is not finite is not done, nor any after it; the
+    Report then holds it too. Raises UsageError where no negative is left or H is above 4096, IndexError for ids that
+    are none.
+
+    Cost: H dot products a row beside the steps; with ``adam`` every candidate is brought to the present first.
+    """
+    check_choice(candidate, m)
+    given = {"user": user, "item": item, "weight": weight, "keep": keep}
+    if not memory.serves(users, items) or not native.serves(candidate, *given.values()):
+        return mf_steps_reference(
+            users, items, candidate=candidate, m=m, bound=bound, memory=memory, loss=loss, lr=lr, l2=l2, **given
+        )
+    candidate = candidate.contiguous()
+    report = room(candidate if m is None else candidate.new_empty(len(user), m), users)
+    candidate = None if m is None else candidate
+    how = {"memory": memory, "loss": loss, "lr": lr, "l2": l2}
+    return report, run(users, items, bound=bound, candidate=candidate, report=report, **how, **given)
+
+
+def run(users, items, *, user, item, bound, candidate, weight, keep, memory, loss, lr, l2, report) -> int:
+    """The steps by the kernel, into ``report``; how many were done."""
+    weight, keep = (None if one is None else one.contiguous() for one in (weight, keep))
+    done = native.module().mf_steps(
         memory.compiled(),
         lr,
         memory.arrays(users, "user"),
         memory.arrays(items, "item"),
-        given["user"],
-        given["item"],
-        given["weight"],
-        given["keep"],
+        user.contiguous(),
+        item.contiguous(),
+        bound.contiguous(),
+        candidate,
+        weight,
+        keep,
         loss.code(),
         l2,
         native.module().Reports(*report),
         native.threads(),
     )
-    if not done:
-        raise non_finite(report, l2)
-    memory.advance(lr)
-    return report
+    memory.advance(lr, steps=done)
+    return done
 
 
 def mf_step_reference(
@@ -134,6 +189,59 @@ def mf_step_reference(
             clock[ids] = memory.step
             clock[clock > 0] = memory.step
     return report
+
+
+def mf_steps_reference(
+    users: Tensor,
+    items: Tensor,
+    *,
+    user: Tensor,
+    item: Tensor,
+    candidate: Tensor,
+    m: int | None,
+    bound: Tensor,
+    memory: RowMemory,
+    loss: PairLoss,
+    lr: float,
+    l2: float = 0.0,
+    weight: Tensor | None = None,
+    keep: Tensor | None = None,
+) -> tuple[Report, int]:
+    """``mf_steps`` in torch, a step at a time."""
+    check_choice(candidate, m)
+    many = candidate.shape[1] if m is None else m
+    report = Report(*(one.zero_() for one in room(candidate.new_empty(len(user), many), users)))
+    for step, (first, last) in enumerate(zip(bound[:-1].tolist(), bound[1:].tolist(), strict=True)):
+        own, negative = slice(first, last), candidate[first:last]
+        if m is not None:
+            settle(users, items, memory=memory)
+            rated = (users.detach()[user[own], None] * items.detach()[negative]).sum(2)  # [b, H]
+            negative = negative.gather(1, highest_reference(rated, m))
+        given = {name: None if one is None else one[own] for name, one in (("weight", weight), ("keep", keep))}
+        given |= {"user": user[own], "item": item[own], "negative": negative}
+        before = memory.step
+        try:
+            found = mf_step_reference(users, items, memory=memory, loss=loss, lr=lr, l2=l2, **given)
+        except NonFiniteLoss as error:
+            found = error.report
+        for whole, part in zip(report, found, strict=True):
+            whole[own] = part
+        if memory.step == before:
+            return report, step
+    return report, len(bound) - 1
+
+
+def check_choice(candidate: Tensor, m: int | None) -> None:
+    """Raises UsageError where no ``m`` candidates can be chosen."""
+    refuse_none(candidate)
+    if m is not None and not 1 <= m <= candidate.shape[1] <= 4096:
+        raise UsageError(f"the {m} hardest of {candidate.shape[1]} candidates: choose 1 or more of at most 4096")
+
+
+def refuse_none(negative: Tensor) -> None:
+    """Raises UsageError when there is nothing to set the positives against."""
+    if negative.shape[1] == 0:
+        raise UsageError("no negatives to set the positives against: wanted one a row or more")
 
 
 def room(negative: Tensor, like: Tensor) -> Report:

@@ -85,11 +85,11 @@ class RowMemory:
         }
         self._compiled = None
 
-    def advance(self, lr: float) -> None:
-        """One more step was done, at this learning rate."""
-        self.step += 1
-        if not self.rates or self.rates[-1][1] != lr:
-            self.rates.append((self.step, lr))
+    def advance(self, lr: float, *, steps: int = 1) -> None:
+        """So many more steps were done, at this learning rate."""
+        if steps and (not self.rates or self.rates[-1][1] != lr):
+            self.rates.append((self.step + 1, lr))
+        self.step += steps
 
     def rate(self) -> Tensor:
         """The learning rate of each step, ``Double[step + 1]``; steps count from 1."""
