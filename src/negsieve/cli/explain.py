@@ -127,6 +127,8 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
         several = epoch["first"] != epoch["later"]
         words = f"{epoch['first']:,} scores" + (f" before the first, {epoch['later']:,} later" if several else "")
         told.append(("an epoch costs", words if any(epoch.values()) else "no scores before it"))
+    if engine := found["engine"]:
+        told.append(("engine", engine["name"] if engine["why"] is None else f"{engine['name']}: {engine['why']}"))
     kinds = (("parameters", "trained"), ("memory", "learned"), ("index", "index of the data"), ("loss", "of the loss"))
     kept = [f"{_size(memory[kind])} {word}" for kind, word in kinds if memory[kind]]
     told.append(("memory", ", ".join(kept) or "none"))

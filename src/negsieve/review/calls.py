@@ -23,8 +23,9 @@ def explain(
     settings  nested settings, for example ``{"train": {"lr": 0.01, "l2": 1e-3}}``: where the method equals
               another at other settings, these are the ones it starts from
 
-    Returns ``composition``, ``needs``, ``refused``, ``cost`` (score evaluations a positive), ``epoch``
-    (those of a refresh), ``memory`` (bytes), ``equal`` and ``warnings``, each with what proves it.
+    Returns ``composition``, ``needs``, ``refused``, ``cost`` (score evaluations a positive), ``epoch`` (those of a
+    refresh), ``engine`` (what would do the steps), ``memory`` (bytes), ``equal`` and ``warnings``, each with what
+    proves it.
     """
     given = {"sampler": sampler, "loss": loss, "model": model}
     config = configured(data, settings, {key: value for key, value in given.items() if value is not None})

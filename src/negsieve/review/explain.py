@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -30,9 +30,10 @@ from negsieve.samplers.base import Sampler
 from negsieve.schedule import each_schedule
 from negsieve.scorers import NEEDS, offered
 from negsieve.training import build
+from negsieve.training.engines import Parts, choose
 from negsieve.training.price import Settled
 from negsieve.training.step import Outcome, forward
-from negsieve.types import Batch
+from negsieve.types import Batch, Negatives
 
 
 def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ()) -> dict[str, Any]:
@@ -40,9 +41,9 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
 
     trusted  specs of the form ``module:function`` that the user typed, and so may be imported
 
-    Returns ``sampler, loss, model, data, composition, needs, refused, cost, epoch, memory, equal,
-    warnings``; ``cost`` and ``epoch`` are None where the model cannot serve the sampler, and ``refused``
-    then says why. Raises UsageError for what does not exist.
+    Returns ``sampler, loss, model, data, composition, needs, refused, cost, epoch, engine, memory, equal,
+    warnings``; ``cost``, ``epoch`` and ``engine`` are None where the model cannot serve the sampler, and
+    ``refused`` then says why. Raises UsageError for what does not exist.
     """
     build.refuse_unfit(config.model_copy(update={"train": _lenient(config)}), dataset)
     models.check_model(config.model)
@@ -53,7 +54,7 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
     scorer = model.encode(_batch(config, dataset, rows=2))
     refused = _refusal(sampler, scorer, config, loss_name)
     found = None if refused else _measure(config, dataset, model, sampler, loss, loss_name)
-    case = _case(config, sampler, loss_name, loss, offered(scorer), found.many if found else 1)
+    case = _case(config, sampler, loss_name, loss, offered(scorer), found.negatives.item.shape[1] if found else 1)
     said = statements(case) + (found.inert if found else [])
     return {
         "sampler": str(spec.parse(config.sampler)),
@@ -65,6 +66,7 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
         "refused": refused,
         "cost": found.cost if found else None,
         "epoch": found.epoch if found else None,
+        "engine": _engine(config, Parts(model, sampler, loss, found.negatives)) if found else None,
         "memory": bytes_of(sampler) | {"loss": sum(bytes_of(loss).values())},
         "equal": [one.plain() for one in said if one.kind == EQUAL],
         "warnings": [one.plain() for one in said if one.kind == WARNING],
@@ -75,7 +77,7 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
 class _Measured:
     cost: dict[str, float]
     epoch: dict[str, int]
-    many: int
+    negatives: Negatives
     inert: list[Statement]
 
 
@@ -96,7 +98,16 @@ def _measure(
     with torch.no_grad():
         sampler.observe(batch, outcome.negatives, outcome.scorer, outcome.loss.detach(), rng)
     cost["observing"] = (tally.frozen + tally.live) / len(batch)
-    return _Measured(cost, epoch, outcome.negatives.item.shape[1], inert.measured(outcome, loss, sampler, batch))
+    return _Measured(cost, epoch, outcome.negatives, inert.measured(outcome, loss, sampler, batch))
+
+
+def _engine(config: RunConfig, parts: Parts) -> dict[str, Any]:
+    """What would do the steps of a run, and why no compiled engine would."""
+    device = build.pick_device(config.train.device)
+    try:
+        return asdict(choose(parts, config.train, device))
+    except CapabilityError as problem:
+        return {"name": None, "why": str(problem)}
 
 
 class _Counting(torch.nn.Module):

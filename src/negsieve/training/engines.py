@@ -19,16 +19,21 @@ from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
 from negsieve.models.base import Model
 from negsieve.models.lightgcn import LightGCN
+from negsieve.models.mf import MF
 from negsieve.models.named import MODELS
 from negsieve.samplers.base import Composition, Learner, Sampler
-from negsieve.training import compiled_graph
+from negsieve.training import compiled_graph, compiled_mf
 from negsieve.training.compiled_graph import CompiledLightGCN
+from negsieve.training.compiled_mf import CompiledMF
 from negsieve.training.engine import Engine, TorchEngine
 from negsieve.types import Negatives
 
 WhyNot = Callable[[Model, Sampler, Loss, TrainConfig], str | None]
 
-COMPILED: dict[type[Model], tuple[type[Engine], WhyNot]] = {LightGCN: (CompiledLightGCN, compiled_graph.why_not)}
+COMPILED: dict[type[Model], tuple[type[Engine], WhyNot]] = {
+    MF: (CompiledMF, compiled_mf.why_not),
+    LightGCN: (CompiledLightGCN, compiled_graph.why_not),
+}
 """Model -> its engine, and what says why a run cannot take it, beyond what ``why_not`` asks of every run."""
 
 
@@ -84,17 +89,18 @@ def why_not(parts: Parts, config: TrainConfig, device: torch.device) -> str | No
 
 def _why_not_with(sampler: Sampler, negatives: Negatives, *, trusting: bool) -> str | None:
     """What a sampler does that takes autograd. ``trusting``: code outside negsieve is taken by what it has drawn."""
-    parts = [one for one in sampler.modules() if isinstance(one, Learner)]
-    for one in parts:
+    for one in (part for part in sampler.modules() if isinstance(part, Learner)):
         name = type(one).__name__
-        if next(one.parameters(), None) is not None:
+        if not isinstance(one, Composition) and next(one.parameters(), None) is not None:
             return f"the sampler's {name} has parameters, which are trained by autograd"
-        if type(one).auxiliary is not Learner.auxiliary and not isinstance(one, Composition):
+        if type(one).auxiliary not in (Learner.auxiliary, Composition.auxiliary):
             return f"the sampler's {name} adds a term to the loss"
         if one.synthetic:
             return f"the sampler's {name} makes vectors that are no items"
         if not type(one).__module__.startswith("negsieve.") and not trusting:
             return f"the sampler's {name} is code outside negsieve; train.engine=compiled takes it if it draws items"
+    if next(sampler.parameters(), None) is not None:
+        return "the sampler has parameters, which are trained by autograd"
     if negatives.vector is not None:
         return "the sampler makes vectors that are no items"
     if len(negatives.item) == 1:

@@ -1,0 +1,164 @@
+"""Matrix factorisation without autograd: gradients in closed form, and updates of the touched rows alone.
+
+What dense Adam would do to the rows that a step does not touch is done when they are next read, so the numbers
+are those of ``TorchEngine`` up to rounding, at the cost of the rows in use. Samplers that only draw, or choose
+by score among draws, run many steps in one call; any other draws a step at a time, as it does beside autograd.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from negsieve.config import TrainConfig
+from negsieve.errors import CapabilityError, NonFiniteLoss
+from negsieve.kernels.mf import mf_step
+from negsieve.kernels.rows import RowMemory, Rule, catch_up, settle
+from negsieve.lab.meter import Meter
+from negsieve.losses import Loss
+from negsieve.models.base import Model
+from negsieve.models.mf import MF
+from negsieve.rng import streams
+from negsieve.samplers.base import Composition, Learner, Sampler
+from negsieve.scorers import Scorer
+from negsieve.training.engine import Engine
+from negsieve.training.pairing import pair_loss, why_unpaired
+from negsieve.training.price import price
+from negsieve.training.step import Outcome, refuse_non_finite
+from negsieve.training.waking import Waking
+from negsieve.training.watch import Stopwatch
+from negsieve.types import Batch, Negatives
+
+OPTIMISERS = ("sgd", "adam", "adagrad", "sparse_adam", "rowwise_adagrad")
+
+
+def why_not(model: Model, sampler: Sampler, loss: Loss, config: TrainConfig) -> str | None:
+    """Why this engine cannot do such a run, and what it could; None where it can. Samplers are judged elsewhere."""
+    if type(model) is not MF or model.cosine or model.temperature != 1.0:
+        return "the compiled steps of mf score by the plain dot product: mf:similarity=dot,temperature=1"
+    if model.user.dtype != torch.float32 or config.precision != "fp32":
+        return "the compiled steps of mf are in single precision: train.precision=fp32"
+    if config.optimiser not in OPTIMISERS:
+        return f"the compiled steps have no {config.optimiser}, but {', '.join(OPTIMISERS)}"
+    if config.weight_decay or config.momentum:
+        return "the compiled steps move touched rows alone: train.weight_decay=0 and train.momentum=0"
+    return why_unpaired(loss)
+
+
+class CompiledMF(Engine):
+    """Steps of MF by kernels. Takes what ``TorchEngine`` takes, where ``why_not`` is None.
+
+    The hardness that the meter reports is that of every step that it rates, with the rows as they are before the
+    step, in blocks as in single steps. Memory: the optimiser's, 4 bytes a row, and the rows of a batch.
+    """
+
+    name = "compiled mf"
+
+    def __init__(
+        self,
+        model: MF,
+        sampler: Sampler,
+        loss: Loss,
+        *,
+        user: Tensor,
+        item: Tensor,
+        meter: Meter,
+        config: TrainConfig,
+        beside: nn.Module,
+        sampler_name: str,
+    ) -> None:
+        self.model, self.sampler, self.loss, self.meter, self.config = model, sampler, loss, meter, config
+        self.user, self.item, self.sampler_name = user, item, sampler_name
+        self.users, self.items, self.lr = model.user.data, model.item.data, 0.0
+        self.memory = RowMemory(self.users, self.items, rule=Rule(config.optimiser))
+        self.remembers = any(_observes(one) for one in sampler.modules())
+
+    def set_rate(self, lr):
+        self.lr = lr
+
+    def settle(self):
+        settle(self.users, self.items, memory=self.memory)
+
+    @torch.no_grad()
+    def advance(self, epoch, first, rows, clock):
+        for step, taken in enumerate(rows, first):
+            self._step(epoch, step, taken, clock)
+
+    def _step(self, epoch: int, step: int, rows: Tensor, clock: Stopwatch) -> None:
+        """One step, with any sampler."""
+        seed, batch = self.config.seed, Batch(self.user[rows], self.item[rows], rows)
+        scorer = self._scorer(batch)
+        negatives = self.sampler.sample(batch, scorer, streams("negatives", epoch, step, seed=seed))
+        if negatives.vector is not None:
+            raise CapabilityError(
+                f"sampler {self.sampler_name} made vectors that are no items at epoch {epoch}, step {step}: "
+                "train it with train.engine=torch"
+            )
+        clock.lap("sample")
+        if step % self.meter.every == 0:
+            self.meter.rate(batch, negatives, scorer, streams("meter", epoch, step, seed=seed))
+        evidence = self._evidence(batch, negatives, scorer, streams("observe", epoch, step, seed=seed))
+        clock.lap("measure")
+        item = negatives.item.expand(len(batch), -1)
+        try:
+            told = mf_step(
+                self.users,
+                self.items,
+                user=batch.user,
+                item=batch.item,
+                negative=item,
+                weight=negatives.weight,
+                keep=negatives.keep,
+                **self._how(),
+            )
+        except NonFiniteLoss:
+            self._refuse(epoch, step, batch, negatives, scorer)
+        clock.lap("step")
+        self.meter.count(batch, negatives, loss=told.loss, penalty=told.penalty, gradient=told.slope)
+        if evidence is not None:
+            self.sampler.learn([evidence])
+        clock.lap("measure")
+
+    def _scorer(self, batch: Batch) -> Scorer:
+        """The model's scores of a batch, of rows as they stand now."""
+        if self.memory.rule.kind != "adam":
+            return self.model.frozen()(batch)
+        catch_up(self.users, batch.user, memory=self.memory, side="user")
+        wake = partial(catch_up, self.items, memory=self.memory, side="item")
+        return Waking(self.model.frozen()(batch), wake)
+
+    def _how(self) -> dict[str, Any]:
+        """What every step of a call shares."""
+        return {"memory": self.memory, "loss": pair_loss(self.loss), "lr": self.lr, "l2": self.config.l2}
+
+    def _evidence(self, batch: Batch, negatives: Negatives, scorer: Scorer, rng: torch.Generator):
+        """What the sampler learns from the step, if it has a memory at all."""
+        if not self.remembers:
+            return None
+        positive, negative = scorer.score(batch.item[:, None])[:, 0], scorer.score(negatives.item)
+        loss = price(self.loss, positive, negative, negatives, batch=batch, scorer=scorer)
+        return self.sampler.observe(batch, negatives, scorer, loss, rng)
+
+    def _refuse(self, epoch: int, step: int, batch: Batch, negatives: Negatives, scorer: Scorer) -> None:
+        """Raises NonFiniteLoss for a step that the kernel refused, as ``TorchEngine`` words it."""
+        positive, negative = scorer.score(batch.item[:, None])[:, 0], scorer.score(negatives.item)
+        loss = price(self.loss, positive, negative, negatives, batch=batch, scorer=scorer)
+        penalty = self.model.penalty(batch, negatives)
+        outcome = Outcome(scorer, negatives, positive, negative, loss, penalty, None)
+        total = outcome.total(l2=self.config.l2)
+        # sums in another order may stay just below the largest number
+        total = torch.where(torch.isfinite(total), torch.inf, total)
+        refuse_non_finite(total, outcome, self.model, epoch=epoch, step=step, sampler=self.sampler_name)
+
+    def pack(self):
+        return self.memory.tensors(), self.memory.numbers()
+
+    def unpack(self, tensors, state):
+        self.memory.load(tensors, state)
+
+
+def _observes(one: nn.Module) -> bool:
+    return isinstance(one, Learner) and type(one).observe not in (Learner.observe, Composition.observe)
