@@ -101,7 +101,7 @@ def draws(dataset: Dataset, rng: torch.Generator) -> tuple[Batch, Tensor, Tensor
     def some(part: str, many: int) -> Tensor:
         index = dataset.seen(part)
         lot = (torch.rand(len(user), many, generator=rng) * index.degree()[:, None]).long()
-        return index.item[index.offset[user][:, None] + lot]
+        return index.at(index.offset[user][:, None] + lot)
 
     every = Weighted(dataset.n_items, seen=dataset.seen("train", "valid", "test", oracle=True), n_negatives=64)
     free = every.sample(Batch(user), None, rng).item

@@ -8,11 +8,13 @@ void bind_draw(nb::module_&);
 void bind_graph(nb::module_&);
 void bind_hardest(nb::module_&);
 void bind_loss(nb::module_&);
+void bind_membership(nb::module_&);
 void bind_metrics(nb::module_&);
 void bind_mf(nb::module_&);
 void bind_norms(nb::module_&);
 void bind_rank(nb::module_&);
 void bind_score(nb::module_&);
+void bind_shuffle(nb::module_&);
 
 // Whether this processor runs the x86-64-v3 modules (AVX2, FMA, BMI).
 static bool runs_v3() {
@@ -32,9 +34,11 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     negsieve::bind_graph(m);
     negsieve::bind_hardest(m);
     negsieve::bind_loss(m);
+    negsieve::bind_membership(m);
     negsieve::bind_metrics(m);
     negsieve::bind_mf(m);
     negsieve::bind_norms(m);
     negsieve::bind_rank(m);
     negsieve::bind_score(m);
+    negsieve::bind_shuffle(m);
 }

@@ -11,8 +11,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-_ROUNDS = 6
-_MASK = (1 << 31) - 1
+from negsieve.kernels.shuffle import MASK, ROUNDS, shuffle
 
 
 def derive(name: str, *key: int, seed: int = 0) -> int:
@@ -34,24 +33,7 @@ def streams(name: str, *key: int, seed: int = 0, device: str | torch.device = "c
 def shuffled(place: Tensor, n: int, key: int) -> Tensor:
     """Where the keyed shuffle of ``range(n)`` puts ``place`` (``Long[B]`` -> ``Long[B]``).
 
-    A Feistel network over the smallest square power of two, walked until it lands inside ``n``:
-    a permutation without a table, so an epoch's order costs no memory and any step of it can be
-    had without the ones before. Cost: about 50 elementwise passes over B.
+    A Feistel network: a permutation without a table, so an epoch's order costs no memory and any step of
+    it can be had without the ones before. Raises IndexError for a place outside. Cost: see kernels/shuffle.py.
     """
-    half = max(1, ((max(n, 2) - 1).bit_length() + 1) // 2)
-    mask = (1 << half) - 1
-    rounds = [derive("shuffle round", key, i) & _MASK for i in range(_ROUNDS)]
-
-    def permute(value: Tensor) -> Tensor:
-        left, right = value >> half, value & mask
-        for constant in rounds:
-            mixed = (right * 0x2545F491 + constant) & _MASK
-            mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & _MASK
-            mixed = ((mixed ^ (mixed >> 12)) * 0x297A2D39) & _MASK
-            left, right = right, left ^ ((mixed ^ (mixed >> 15)) & mask)
-        return (left << half) | right
-
-    out = permute(place)
-    while bool((outside := out >= n).any()):
-        out = torch.where(outside, permute(out), out)
-    return out
+    return shuffle(place, n, constants=[derive("shuffle round", key, i) & MASK for i in range(ROUNDS)])

@@ -1,8 +1,8 @@
-"""Who has touched what, in a form that excludes exactly and never rejects.
+"""Who has touched what, in a form that excludes exactly.
 
-The items of each user stand sorted in one array, and beside them a key array that is sorted over
-all users at once. One binary search then answers both "has the user seen this item?" and "which
-is the user's r-th unseen item?", for any number of users together, on CPU and GPU.
+The items of each user stand sorted in one array of 32-bit numbers, one user behind the other. A binary
+search in a user's part answers both "has the user seen this item?" and "which is the user's r-th unseen
+item?", for any number of users together, on CPU (compiled where it can be) and GPU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from negsieve.kernels.membership import Rows, contains, pairs
+
+_MOST = 2**31 - 1
 
 
 class Seen(nn.Module):
@@ -20,8 +24,8 @@ class Seen(nn.Module):
     oracle      the pairs may be read whatever part they are: whoever builds such an index says that the
                 experiment knows what it should not, and must stamp what comes of it
 
-    Memory: 24 bytes a pair and 8 a user. Buffers move with ``.to()`` and stay out of checkpoints,
-    because the data hash already fixes them.
+    Memory: 4 bytes a pair and 8 a user. Buffers move with ``.to()`` and stay out of checkpoints, because
+    the data hash already fixes them.
     """
 
     def __init__(self, user, item, *, n_users: int, n_items: int, part: str = "train", oracle: bool = False) -> None:
@@ -30,6 +34,8 @@ class Seen(nn.Module):
         user, item = _long(user), _long(item)
         if len(user) != len(item):
             raise ValueError(f"{len(user)} users beside {len(item)} items: the pairs must line up")
+        if self.n_items > _MOST:
+            raise ValueError(f"{self.n_items} items, wanted at most {_MOST}: ids are kept in 32 bits")
         for name, side, bound in (("user", user, self.n_users), ("item", item, self.n_items)):
             if len(side) and not (0 <= int(side.min()) and int(side.max()) < bound):
                 raise ValueError(f"{name} ids run {int(side.min())}..{int(side.max())}, wanted 0..{bound - 1}")
@@ -38,14 +44,43 @@ class Seen(nn.Module):
         degree = torch.bincount(owner, minlength=self.n_users)
         offset = torch.zeros(self.n_users + 1, dtype=torch.long)
         offset[1:] = degree.cumsum(0)
-        for name, value in (("key", key), ("owner", owner), ("item", key - owner * self.n_items), ("offset", offset)):
-            self.register_buffer(name, value, persistent=False)
+        self._longest = int(degree.max()) if self.n_users else 0
+        self.register_buffer("packed", (key - owner * self.n_items).int(), persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self.packed)
 
     def __repr__(self) -> str:
         return f"Seen({len(self)} {self.part} pairs of {self.n_users} users and {self.n_items} items)"
+
+    @property
+    def rows(self) -> Rows:
+        """The users' sorted rows, as kernels take them."""
+        return Rows(self.offset, self.packed, self.n_items, self._longest)
+
+    @property
+    def item(self) -> Tensor:
+        """The item of every pair, users one behind the other: ``Long[n]``, made anew at each call."""
+        return self.packed.long()
+
+    @property
+    def owner(self) -> Tensor:
+        """The user of every pair: ``Long[n]``, made anew at each call."""
+        return torch.repeat_interleave(torch.arange(self.n_users, device=self.offset.device), self.degree())
+
+    @property
+    def key(self) -> Tensor:
+        """``user * n_items + item`` of every pair, which is ascending: ``Long[n]``, made anew at each call."""
+        return self.owner * self.n_items + self.packed
+
+    def at(self, place: Tensor) -> Tensor:
+        """The items of some pairs, by their places among all: ``Long[..]`` -> ``Long[..]``."""
+        return self.packed[place].long()
+
+    def owner_at(self, place: Tensor) -> Tensor:
+        """The users of some pairs: ``Long[..]`` -> ``Long[..]``. Cost: a binary search over the users each."""
+        return torch.searchsorted(self.offset, place, right=True) - 1
 
     def degree(self, user: Tensor | None = None) -> Tensor:
         """How many items each user (all of them by default) has: ``Long[B]``."""
@@ -55,40 +90,20 @@ class Seen(nn.Module):
 
     def popularity(self) -> Tensor:
         """How many users each item has: ``Long[I]``."""
-        return torch.bincount(self.item, minlength=self.n_items)
+        return torch.bincount(self.packed, minlength=self.n_items)
 
     def contains(self, user: Tensor, item: Tensor) -> Tensor:
         """Whether the pair is in the index. ``user [B]``, ``item [B|1, M]`` -> ``Bool[B, M]``.
 
-        Cost: one binary search over all pairs an entry; for shared items one look-up a pair that the
-        users have, and one gather an entry.
+        Cost: one binary search of the user's items an entry; for shared items one look-up a pair that the
+        users have, and one write an entry.
         """
-        if len(item) == 1 and len(user) > 1:
-            return self._contains_shared(user, item[0])
-        key = user[:, None] * self.n_items + item
-        if not len(self.key):
-            return torch.zeros(key.shape, dtype=torch.bool, device=key.device)
-        place = torch.searchsorted(self.key, key).clamp_(max=len(self.key) - 1)
-        return self.key[place] == key
-
-    def _contains_shared(self, user: Tensor, item: Tensor) -> Tensor:
-        """``user [B]``, ``item [M]`` -> ``Bool[B, M]``, by marking what each user has among the distinct items."""
-        distinct, column = torch.unique(item, return_inverse=True)
-        place = torch.full((self.n_items,), -1, dtype=torch.long, device=item.device)
-        place[distinct] = torch.arange(len(distinct), device=item.device)
-        row, own = self.of(user)
-        own = place[own]
-        there = own >= 0
-        marked = torch.zeros(len(user), len(distinct), dtype=torch.bool, device=item.device)
-        marked[row[there], own[there]] = True
-        return marked.index_select(1, column)
+        return contains(user, item, rows=self.rows)
 
     def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """The pairs of some users as ``(row [n], item [n])``, where row is the place in ``user``."""
-        degree = self.degree(user)
-        row = torch.repeat_interleave(torch.arange(len(user), device=user.device), degree)
-        first = torch.repeat_interleave(self.offset[user] - (degree.cumsum(0) - degree), degree)
-        return row, self.item[first + torch.arange(len(row), device=user.device)]
+        row, item = pairs(user, self.rows)
+        return row, item.long()
 
 
 def _long(side) -> Tensor:

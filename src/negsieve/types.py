@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -31,6 +32,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @property
+    def number(self) -> Tensor:
+        """What keyed draws depend on, ``Long[B]``: ``row``, or without one the place in the batch."""
+        return torch.arange(len(self.user), device=self.user.device) if self.row is None else self.row
 
     def to(self, device) -> Batch:
         """The same batch on another device."""

@@ -76,5 +76,5 @@ def test_a_chain_with_memory_keeps_the_contract():
 def test_data_stay_out_of_checkpoints_and_move_with_the_sampler(seen):
     sampler = Chain(Weighted(30, seen=seen, n_negatives=4), Hardest())
     assert not sampler.state_dict()
-    assert {"source.key", "source.free"} <= dict(sampler.named_buffers()).keys()
-    assert sampler.to("meta").source.key.device.type == "meta"
+    assert {"source.seen.packed", "source.free"} <= dict(sampler.named_buffers()).keys()
+    assert sampler.to("meta").source.free.device.type == "meta"

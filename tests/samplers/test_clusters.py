@@ -61,7 +61,7 @@ def test_draws_follow_a_law_that_sums_to_one(seen, judge, name, alpha, cosine):
 @pytest.mark.parametrize("books", [1, 2])
 def test_the_law_is_weight_times_the_score_of_the_cell(seen, books):
     """By hand: centres are means of their cells' items a codebook, and a cell's law is spread by weight."""
-    weight = powered(seen.popularity(), alpha=0.5, n_users=12)
+    weight = powered(seen.popularity(), alpha=0.5)
     nobody = Seen([], [], n_users=12, n_items=30)
     sampler = CellSoftmax(30, seen=nobody, dim=D, clusters=4, books=books, weight=weight, temperature=0.5)
     view = towers()

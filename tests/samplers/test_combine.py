@@ -27,7 +27,7 @@ def uniform(seen, many: int = 3) -> Weighted:
 
 
 def popular(seen, many: int = 3) -> Weighted:
-    return Weighted(ITEMS, seen=seen, n_negatives=many, weight=powered(seen.popularity() + 1, alpha=1, n_users=U))
+    return Weighted(ITEMS, seen=seen, n_negatives=many, weight=powered(seen.popularity() + 1, alpha=1))
 
 
 def dot() -> Dot:

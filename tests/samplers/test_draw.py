@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negsieve.errors import UsageError
+from negsieve.kernels import native
+from negsieve.kernels.draw import Weights, settle_even, settle_weighted
 from negsieve.rng import streams
-from negsieve.samplers.draw import InBatch, Shared, Weighted, powered
+from negsieve.samplers.draw import EXCLUDE, InBatch, Shared, Weighted, powered
 from negsieve.samplers.filter import NotSeen
 from negsieve.seen import Seen
 from negsieve.types import Batch, Negatives
@@ -32,6 +34,18 @@ def has(seen: Seen, user: int) -> list[bool]:
     return [item in held for item in range(seen.n_items)]
 
 
+def looked_up(sampler: Weighted, batch: Batch) -> torch.Tensor:
+    """What each unit of the weight that the batch's only row may have looks up."""
+    free = int(sampler._free(batch))
+    word = ((torch.arange(free) + 0.5) / free * 2.0**53).long() << 11
+    user, rows = sampler._refused(batch)
+    user = user.expand(free)
+    if sampler.line.even:
+        return settle_even(word, user, rows=rows)
+    weights = Weights(sampler.table, sampler.line.edge, sampler._held(rows))
+    return settle_weighted(word, user, rows=rows, weights=weights)
+
+
 @given(worlds())
 @settings(max_examples=150, deadline=None)
 def test_every_unit_of_unseen_weight_is_drawn_once(world):
@@ -44,8 +58,7 @@ def test_every_unit_of_unseen_weight_is_drawn_once(world):
         if not sum(wanted):
             assert sampler.saturable
             continue
-        _, unit = sampler._past_seen(torch.tensor([user]), torch.arange(sum(wanted))[None])
-        found = torch.bincount(sampler.line.at(unit)[0], minlength=seen.n_items)
+        found = torch.bincount(looked_up(sampler, Batch(torch.tensor([user]))), minlength=seen.n_items)
         assert found.tolist() == wanted
 
 
@@ -80,15 +93,15 @@ def test_excluding_only_the_positive_is_exact_too(world, data):
         found = sampler.sample(Batch(torch.tensor([0]), torch.tensor([positive])), None, streams("t"))
         assert found.keep.tolist() == [[False]]
         return
-    _, unit = sampler._past_positive(torch.tensor([positive]), torch.arange(sum(wanted))[None])
-    assert torch.bincount(sampler.line.at(unit)[0], minlength=seen.n_items).tolist() == wanted
+    found = looked_up(sampler, Batch(torch.tensor([0]), torch.tensor([positive])))
+    assert torch.bincount(found, minlength=seen.n_items).tolist() == wanted
 
 
 def test_laws_match_their_log_q(seen, judge):
     """Frequencies at fixed seeds agree with exp(log_q), which sums to one over what can be drawn."""
     trials, many = [], 20_000
     for alpha in (0.0, 0.5, 0.75, 1.0):
-        weight = powered(seen.popularity(), alpha=alpha, n_users=seen.n_users)
+        weight = powered(seen.popularity(), alpha=alpha)
         for seed, exclude in enumerate(("train", "positive", "none")):
             sampler = Weighted(seen.n_items, seen=seen, weight=weight, n_negatives=many, exclude=exclude)
             batch = Batch(torch.tensor([0, 3, 11]), torch.tensor([1, 2, 3]))
@@ -111,27 +124,27 @@ def test_laws_match_their_log_q(seen, judge):
 
 def test_powered_keeps_proportions_and_fits_64_bits():
     popularity = torch.tensor([0, 1, 16, 1_000_000])
-    for n_users in (1, 30_000, 10**7, 10**9):
-        weight = powered(popularity, alpha=0.5, n_users=n_users)
-        assert weight[0] == 0 and weight[1] > 0
-        assert n_users * (int(weight.sum()) + 1) < 2**63
-        assert weight[2] / weight[1] == pytest.approx(4, rel=1e-4)
-    assert int(powered(popularity, alpha=0.75, n_users=30_000).sum()) == pytest.approx(2**40, rel=1e-6)
-    assert powered(popularity, alpha=0, n_users=3) is None
-    tiny = powered(torch.tensor([1, 10**9]), alpha=3, n_users=10)
+    weight = powered(popularity, alpha=0.5)
+    assert weight[0] == 0 and weight[1] > 0
+    assert weight[2] / weight[1] == pytest.approx(4, rel=1e-4)
+    many = powered(torch.ones(2**24, dtype=torch.long), alpha=0.5)
+    assert 2**38 < int(many.sum()) <= 2**63 // len(many)
+    assert int(powered(popularity, alpha=0.75).sum()) == pytest.approx(2**40, rel=1e-6)
+    assert powered(popularity, alpha=0) is None
+    tiny = powered(torch.tensor([1, 10**9]), alpha=3)
     assert tiny[0] == 1  # far below one unit, but drawn it can be
 
 
 def test_weights_that_cannot_be_laid_out_are_refused(seen):
     with pytest.raises(UsageError, match="no item has any interaction"):
-        powered(torch.zeros(3, dtype=torch.long), alpha=1, n_users=2)
+        powered(torch.zeros(3, dtype=torch.long), alpha=1)
     with pytest.raises(UsageError, match="does not fit 64-bit weights"):
-        powered(torch.tensor([10**6, 1]), alpha=80, n_users=2)
+        powered(torch.tensor([10**6, 1]), alpha=80)
     with pytest.raises(UsageError, match=r"Long\[30\]"):
         Weighted(30, seen=seen, weight=torch.ones(30))
     with pytest.raises(UsageError, match="nothing to draw from"):
         Weighted(30, seen=seen, weight=torch.zeros(30, dtype=torch.long))
-    with pytest.raises(UsageError, match="do not fit 64 bits"):
+    with pytest.raises(UsageError, match=r"at most 2\^53"):
         Weighted(30, seen=seen, weight=torch.full((30,), 2**57))
     with pytest.raises(UsageError, match="n_items=29"):
         Weighted(29, seen=seen)
@@ -207,3 +220,31 @@ def test_not_seen_narrows_what_is_kept(seen):
 def test_without_an_index_of_what_is_seen_nothing_is_drawn():
     with pytest.raises(UsageError, match=r"seen is a NoneType, wanted a negsieve\.Seen"):
         Weighted(30, seen=None)
+
+
+@pytest.mark.parametrize("exclude", EXCLUDE)
+@pytest.mark.parametrize("alpha", [0.0, 0.75])
+def test_a_rows_draws_depend_on_its_number_alone(seen, alpha, exclude):
+    sampler = Weighted(30, seen=seen, n_negatives=5, weight=powered(seen.popularity(), alpha=alpha), exclude=exclude)
+    whole = Batch(torch.tensor([0, 3, 7, 11, 3]), torch.tensor([1, 2, 3, 4, 5]), torch.tensor([90, 7, 2**40, 3, 8]))
+    order = torch.tensor([3, 1, 4, 0])
+    part = Batch(whole.user[order], whole.item[order], whole.row[order])
+    one, two = (sampler.sample(batch, None, streams("rows")) for batch in (whole, part))
+    for name in ("item", "keep", "log_q"):
+        side = getattr(one, name)
+        assert (side is None and two.keep is None) or torch.equal(getattr(two, name), side[order])
+    again = sampler.sample(Batch(whole.user, whole.item, whole.row + 1), None, streams("rows"))
+    assert not torch.equal(again.item, one.item)
+
+
+@pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
+@pytest.mark.parametrize("exclude", EXCLUDE)
+@pytest.mark.parametrize("alpha", [0.0, 0.75])
+def test_compiled_and_torch_samplers_draw_the_same(seen, monkeypatch, alpha, exclude):
+    sampler = Weighted(30, seen=seen, n_negatives=40, weight=powered(seen.popularity(), alpha=alpha), exclude=exclude)
+    batch = Batch(torch.arange(12), torch.arange(12))
+    compiled = sampler.sample(batch, None, streams("twins"))
+    monkeypatch.setattr(native, "module", lambda: None)
+    plain = sampler.sample(batch, None, streams("twins"))
+    assert torch.equal(compiled.item, plain.item) and torch.equal(compiled.log_q, plain.log_q)
+    assert compiled.keep is plain.keep is None or torch.equal(compiled.keep, plain.keep)

@@ -23,7 +23,7 @@ def scorer() -> Dot:
 
 def test_amns_takes_the_hardest_of_both_kinds(seen):
     sampler = named.amns(30, seen=seen, uniform=12, popular=6, n_negatives=5, alpha=1.0)
-    weight = powered(seen.popularity(), alpha=1.0, n_users=12)
+    weight = powered(seen.popularity(), alpha=1.0)
     parts = Shared(30, seen=seen, n_negatives=12), Shared(30, seen=seen, n_negatives=6, weight=weight)
     for key in range(5):
         rng = streams("t", key)

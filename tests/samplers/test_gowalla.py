@@ -36,7 +36,7 @@ def batch(gowalla: Seen, rows: int) -> Batch:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.75])
 def test_a_million_draws_never_collide(gowalla, alpha):
-    weight = powered(gowalla.popularity(), alpha=alpha, n_users=gowalla.n_users)
+    weight = powered(gowalla.popularity(), alpha=alpha)
     some = batch(gowalla, 4096)
     found = Weighted(gowalla.n_items, seen=gowalla, n_negatives=256, weight=weight).sample(some, None, streams("t"))
     assert found.keep is None

@@ -108,7 +108,7 @@ def test_no_row_is_sharper_than_the_cap(seen, cap):
     found = (p * (p * N).log()).sum(1)
     assert (kl > cap).any() and (found <= cap + 1e-12).all() and torch.allclose(p.sum(1), torch.ones(4).double())
     order = stage.adversary(BATCH).score(given.item).argsort(1)
-    assert torch.equal(p.argsort(1), order)
+    assert (p.gather(1, order).diff(dim=1) >= -1e-15).all()  # an item drawn twice ties with itself
     assert torch.allclose(kl, (made(seen, std=3.0).shares(given, BATCH)[0].clamp_min(1e-300) * N).log().mul(
         made(seen, std=3.0).shares(given, BATCH)[0]).sum(1))  # fmt: skip
 

@@ -129,7 +129,7 @@ def test_nscaching_draws_from_the_cache_uniformly(seen, judge):
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_resampled_pool_follows_its_weights(seen, judge, alpha):
-    law = Weighted(30, seen=seen, n_negatives=9, weight=powered(seen.popularity(), alpha=alpha, n_users=12))
+    law = Weighted(30, seen=seen, n_negatives=9, weight=powered(seen.popularity(), alpha=alpha))
     pool = Resampled(law, size=6000)
     pool.begin(0, towers(), streams("refresh"))
     user = torch.arange(12)
@@ -150,7 +150,7 @@ def test_a_resampled_pool_follows_its_weights(seen, judge, alpha):
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_with_many_draws_any_proposal_leads_to_the_softmax_of_the_model(seen, alpha):
-    law = Weighted(30, seen=seen, n_negatives=20000, weight=powered(seen.popularity(), alpha=alpha, n_users=12))
+    law = Weighted(30, seen=seen, n_negatives=20000, weight=powered(seen.popularity(), alpha=alpha))
     pool = Resampled(law, size=20000)
     pool.begin(0, towers(), streams("refresh"))
     user = torch.arange(12)

@@ -112,6 +112,6 @@ def test_the_seen_index_of_a_loss_goes_along_to_its_device(small):
     from negsieve.training.build import make_loss
 
     made = make_loss("full_softmax", small)
-    assert "carried.seen.key" in dict(made.named_buffers()) and not made.state_dict()
+    assert "carried.seen.packed" in dict(made.named_buffers()) and not made.state_dict()
     made.to("meta")
-    assert made.plain["seen"].key.device == torch.device("meta")
+    assert made.plain["seen"].packed.device == torch.device("meta")

@@ -34,9 +34,17 @@ def words(key: int, sample: Tensor, n: int, *, first: int = 0) -> Tensor:
 
 def words_reference(key: int, sample: Tensor, n: int, *, first: int = 0) -> Tensor:
     """``words`` in torch."""
-    start = _mix(_wrapped(_mixed(key)) + _wrapped(_GOLDEN) * (sample + 1))
-    draw = torch.arange(first, first + n, device=sample.device)
-    return _mix(start[:, None] + _wrapped(_GOLDEN) * (draw + 1))
+    return word(starts(key, sample)[:, None], torch.arange(first, first + n, device=sample.device))
+
+
+def starts(key: int, sample: Tensor) -> Tensor:
+    """The start of each sample's own stream: ``Long[B]`` -> ``Long[B]``."""
+    return _mix(_wrapped(_mixed(key)) + _wrapped(_GOLDEN) * (sample + 1))
+
+
+def word(start: Tensor, draw: Tensor) -> Tensor:
+    """The word of each draw of each stream, entry by entry."""
+    return _mix(start + _wrapped(_GOLDEN) * (draw + 1))
 
 
 def below(word: Tensor, n: Tensor | int) -> Tensor:

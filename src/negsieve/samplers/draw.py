@@ -1,15 +1,9 @@
-"""Exact weighted drawing with exclusion and no rejection.
+"""Exact weighted drawing with exclusion: what a row may not have never comes out, whatever the data.
 
-Give every item an integer weight. A user's unseen items then lie on a line of length
-``W - W_u``, and a draw is one unit of that line, taken uniformly. With the user's seen items
-``a_0 < a_1 < ...`` and ``b_k`` the unseen weight before ``a_k``, unit ``r`` lies behind exactly
-``#{k: b_k <= r}`` seen items; adding their weight gives its place on the line of all items. The
-keys ``u * (W + 1) + b_k`` are sorted over all users at once, so one binary search serves a whole
-batch. For equal weights this is the classic ``r + #{k: a_k - k <= r}``.
-
-No draw can collide with an excluded item, so no loop and no residual false negative is left.
-Units come from ``randint(2**63 - 1) % length``; lengths stay below 2^41, hence no item's
-probability is off by more than a factor of 1 + 2^-22.
+Give every item a whole-number weight. A draw is tried from the weights of all items, refused if the row may
+not have the item, and after eight refusals looked up among what the row may have: see kernels/draw.py. All of
+it is a function of (key, row, draw), so neither the order of rows and batches nor the number of threads
+changes a draw, and no residual false negative is left.
 """
 
 from __future__ import annotations
@@ -18,6 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from negsieve.errors import UsageError, nearest
+from negsieve.kernels.counter import below, draw_key, words
+from negsieve.kernels.draw import Weights, draw_even, draw_weighted
+from negsieve.kernels.membership import Rows
+from negsieve.samplers.aliastable import alias_table
 from negsieve.samplers.base import Composition, LawfulSampler
 from negsieve.samplers.filter import refuse_leak, unseen
 from negsieve.samplers.frequency import Frequency
@@ -25,21 +23,21 @@ from negsieve.seen import Seen
 from negsieve.types import Negatives
 
 _LARGEST = 2**63 - 1
-_UNITS = 2**40
+_UNITS, _FINEST = 2**40, 2**53
 EXCLUDE = ("train", "positive", "none")
 
 
-def powered(popularity: Tensor, *, alpha: float, n_users: int) -> Tensor | None:
+def powered(popularity: Tensor, *, alpha: float) -> Tensor | None:
     """Integer weights proportional to ``popularity ** alpha``: ``Long[I]``, or None when all are equal.
 
-    Their sum is about 2^40, less where ``n_users`` rows of keys would not fit 64 bits. An item
+    Their sum is about 2^40, less where an alias table of more than 2^23 items would not fit 64 bits. An item
     without interactions has no weight unless ``alpha`` is 0; any other keeps at least one unit.
     Each weight is off by less than one unit, so a probability p by less than I * 2^-40 of itself
     for items of average weight.
     """
     if alpha == 0:
         return None
-    units = min(_UNITS, _LARGEST // max(int(n_users), 1) - 1) - len(popularity)
+    units = min(_UNITS, _LARGEST // max(len(popularity), 1)) - len(popularity)
     count = popularity.to(torch.float64)
     if not bool((count > 0).any()):
         raise UsageError("no item has any interaction: popularity sampling needs training data")
@@ -58,6 +56,8 @@ class Line(nn.Module):
         self.length = n_items if weight is None else int(weight.sum())
         if self.length < 1:
             raise UsageError("there is nothing to draw from: no item has any weight")
+        if self.length > _FINEST:
+            raise UsageError(f"the weights sum to {self.length}, wanted at most 2^53: a draw has 53 bits")
         if weight is None:
             return
         if weight.dtype != torch.long or weight.shape != (n_items,) or bool((weight < 0).any()):
@@ -75,10 +75,6 @@ class Line(nn.Module):
         """Each item's weight."""
         return torch.ones_like(item) if self.even else self.weight[item]
 
-    def before(self, item: Tensor) -> Tensor:
-        """The weight of all items before each."""
-        return item if self.even else self.edge[item] - self.weight[item]
-
     def log(self, item: Tensor) -> Tensor | float:
         """Each item's log weight; an item without weight counts as one unit."""
         return 0.0 if self.even else self.log_weight[item]
@@ -94,11 +90,12 @@ class Weighted(LawfulSampler):
     exclude      "train": everything the row's user has in ``seen``; "positive": only the row's own
                  positive; "none": nothing
 
-    ``log_q`` is the exact conditional law, ``log w_j - log(W - W_u)``. ``keep`` is None unless some
-    user has seen every item with weight; that user's rows get arbitrary items with ``keep=False``.
+    A draw depends on the generator's next key and the row's number (``Batch.number``) alone, not on what else
+    is in the batch. ``log_q`` is the exact conditional law, ``log w_j - log(W - W_u)``. ``keep`` is None unless
+    some user has seen every item with weight; that user's rows get item 0 with ``keep=False``.
 
-    Cost: one binary search a draw, two when weighted; no score evaluation. Memory beside ``seen``:
-    8 bytes a pair, 16 when weighted, and 12 a user.
+    Cost: a random word and a binary search of what the user has a draw, more where draws are refused; no score
+    evaluation. Memory beside ``seen``: 12 bytes a user, and when weighted 36 an item and 8 a pair.
     """
 
     def __init__(
@@ -116,77 +113,76 @@ class Weighted(LawfulSampler):
             raise UsageError(f"exclude={exclude!r}, wanted one of {', '.join(EXCLUDE)}.{nearest(exclude, EXCLUDE)}")
         self.n_items, self.n_negatives, self.exclude = n_items, n_negatives, exclude
         self.line = Line(n_items, weight)
+        if weight is not None:
+            self.register_buffer("table", alias_table(weight), persistent=False)
         if exclude == "train":
             refuse_leak(seen)
             self.seen = seen
-            self._index(seen)
+            self._weigh(seen)
             self.saturable = bool((self.free <= 0).any())
         else:
             heaviest = 1 if weight is None else int(weight.max())
             self.saturable = exclude == "positive" and heaviest == self.line.length
 
-    def _index(self, seen: Seen) -> None:
-        """Lays down the sorted keys, the seen weight before each, and the free weight of each user."""
-        mass = self.line.of(seen.item)  # [n]
-        total = torch.zeros(len(seen) + 1, dtype=torch.long, device=mass.device)
-        total[1:] = mass.cumsum(0)
-        start = total[seen.offset[:-1]]  # [U]
-        within = total[:-1] - start[seen.owner]  # [n] the user's seen weight before this item
-        self.span = self.line.length + 1
-        if self.span * seen.n_users > _LARGEST:
-            raise UsageError(f"weights that sum to {self.line.length} for {seen.n_users} users do not fit 64 bits")
-        free = self.line.length - (total[seen.offset[1:]] - start)  # [U]
-        keep = {
-            "key": seen.owner * self.span + self.line.before(seen.item) - within,
-            "first": seen.offset[:-1].clone(),
-            "free": free,
-            "log_free": free.clamp_min(1).double().log().float(),
-        }
-        if not self.line.even:
-            keep |= {"held": total, "held_first": start}
-        for name, value in keep.items():
-            self.register_buffer(name, value, persistent=False)
+    def _weigh(self, seen: Seen) -> None:
+        """Lays down the weight that each user may have, and when weighted the weight of all pairs before each."""
+        if self.line.even:
+            free = self.line.length - seen.degree()  # [U]
+        else:
+            held = running(self.line.of(seen.item))  # [n + 1]
+            free = self.line.length - (held[seen.offset[1:]] - held[seen.offset[:-1]])
+            self.register_buffer("held", held, persistent=False)
+        self.register_buffer("free", free, persistent=False)
+        self.register_buffer("log_free", free.clamp_min(1).double().log().float(), persistent=False)
 
     def sample(self, batch, scorer, rng):
-        shape = (len(batch), self.n_negatives)
-        draw = torch.randint(0, _LARGEST, shape, generator=rng, device=batch.user.device)  # [B, K]
-        if self.exclude == "train":
-            free, unit = self._past_seen(batch.user, draw)
-        elif self.exclude == "positive":
-            free, unit = self._past_positive(batch.item, draw)
+        user, rows = self._refused(batch)
+        draw = {"user": user, "rows": rows, "n": self.n_negatives}
+        if self.line.even:
+            item = draw_even(draw_key(rng), batch.number, **draw)
         else:
-            free, unit = self.line.length, draw.remainder_(self.line.length)
-        item = self.line.at(unit)
-        keep = (free > 0)[:, None].expand(shape) if self.saturable else None
+            weights = Weights(self.table, self.line.edge, self._held(rows))
+            item = draw_weighted(draw_key(rng), batch.number, weights=weights, **draw)
+        free = self._free(batch)
+        keep = (free > 0)[:, None].expand(item.shape) if self.saturable else None
         return Negatives(item, keep=keep, log_q=self._log_q(item, batch, free))
 
-    def _past_seen(self, user: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Free weight ``[B]`` and a unit of the whole line ``[B, K]`` that no seen item holds."""
-        free = self.free[user]
-        unit = draw.remainder_((free.clamp_min(1) if self.saturable else free)[:, None])
-        place = torch.searchsorted(self.key, unit + (user * self.span)[:, None], right=True)
-        if self.line.even:
-            return free, unit.add_(place).sub_(self.first[user][:, None])
-        return free, unit.add_(self.held[place]).sub_(self.held_first[user][:, None])
+    def _refused(self, batch) -> tuple[Tensor, Rows]:
+        """What each row may not have, as rows of items, and which of them is whose ``Long[B]``."""
+        if self.exclude == "train":
+            return batch.user, self.seen.rows
+        many, device = len(batch), batch.user.device
+        if self.exclude == "positive":
+            offset = torch.arange(many + 1, device=device)
+            return offset[:-1], Rows(offset, batch.item.int(), self.n_items, 1)
+        nothing = torch.zeros(0, dtype=torch.int32, device=device)
+        offset = torch.zeros(2, dtype=torch.long, device=device)
+        return torch.zeros_like(batch.user), Rows(offset, nothing, self.n_items, 0)
 
-    def _past_positive(self, positive: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        own = self.line.of(positive)  # [B]
-        free = self.line.length - own
-        unit = draw.remainder_(free.clamp_min(1)[:, None])
-        jump = torch.where(unit >= self.line.before(positive)[:, None], own[:, None], 0)
-        return free, unit.add_(jump)
+    def _held(self, rows: Rows) -> Tensor:
+        return self.held if self.exclude == "train" else running(self.line.of(rows.item))
+
+    def _free(self, batch) -> Tensor | int:
+        """The weight that each row may have, ``Long[B]``, or one number for all."""
+        if self.exclude == "train":
+            return self.free[batch.user]
+        return self.line.length - (self.line.of(batch.item) if self.exclude == "positive" else 0)
 
     def log_prob(self, batch, item):
         """``-inf`` for what the row may not have, and for items without weight."""
         if self.exclude == "train":
-            owned, free = self.seen.contains(batch.user, item), self.free[batch.user]
+            owned = self.seen.contains(batch.user, item)
         elif self.exclude == "positive":
             owned = item == batch.item[:, None]
-            free = self.line.length - self.line.of(batch.item)
         else:
-            owned, free = torch.zeros_like(item, dtype=torch.bool), self.line.length
-        log_q = self._log_q(item.expand(len(owned), -1), batch, free)
+            owned = torch.zeros_like(item, dtype=torch.bool)
+        log_q = self._log_q(item.expand(len(owned), -1), batch, self._free(batch))
         return log_q.masked_fill(owned | (self.line.of(item) == 0), -torch.inf)
+
+    def log_share(self, item: Tensor) -> Tensor:
+        """Each item's log-probability where nothing is kept out, ``Float`` as ``item``."""
+        length = torch.tensor(self.line.length, dtype=torch.float64, device=item.device)
+        return torch.zeros(item.shape, device=item.device) + (self.line.log(item) - length.log().float())
 
     def _log_q(self, item: Tensor, batch, free) -> Tensor:
         if self.exclude == "train":
@@ -215,8 +211,8 @@ class Shared(LawfulSampler):
 
     def sample(self, batch, scorer, rng):
         device = batch.user.device
-        unit = torch.randint(0, _LARGEST, (1, self.n_negatives), generator=rng, device=device)
-        item = self.line.at(unit.remainder_(self.line.length))  # [1, K]
+        one = torch.zeros(1, dtype=torch.long, device=device)
+        item = self.line.at(below(words(draw_key(rng), one, self.n_negatives), self.line.length))  # [1, K]
         keep = unseen(self.seen, batch.user, item)
         log_q = torch.zeros(item.shape, device=device) + (self.line.log(item) - self.log_length)
         if batch.item is None:
@@ -265,6 +261,11 @@ class InBatch(Composition, LawfulSampler):
         if self.frequency is not None:
             return self.frequency.log_prob(item)
         return self.log_share[item].masked_fill(~self.occurs[item], -torch.inf)
+
+
+def running(mass: Tensor) -> Tensor:
+    """Running sums from 0: ``Long[n]`` -> ``Long[n + 1]``."""
+    return torch.cat([mass.new_zeros(1), mass.cumsum(0)])
 
 
 def _check(n_items: int, seen: Seen, n_negatives: int) -> None:

@@ -52,7 +52,7 @@ class FromList(LawfulSampler):
             return Negatives(torch.zeros_like(draw), keep=nothing, log_q=torch.zeros(shape, device=draw.device))
         many = self.listed.degree(batch.user)[:, None]  # [B, 1]
         place = self.listed.offset[batch.user][:, None] + draw.remainder_(many.clamp_min(1))
-        item = self.listed.item[place.clamp_(max=len(self.listed) - 1)]
+        item = self.listed.at(place.clamp_(max=len(self.listed) - 1))
         keep = (many > 0).expand(shape) if self.gaps else None
         return Negatives(item, keep=keep, log_q=-many.clamp_min(1).log().expand(shape))
 
@@ -110,5 +110,6 @@ def _without(listed: Seen, seen: Seen) -> Seen:
             f"the negatives are of {listed.n_users} users and {listed.n_items} items, the seen pairs of "
             f"{seen.n_users} and {seen.n_items}: both must be numbered alike"
         )
-    free = ~torch.isin(listed.key, seen.key)
-    return Seen(listed.owner[free], listed.item[free], n_users=listed.n_users, n_items=listed.n_items, part=listed.part)
+    user, item = listed.owner, listed.item
+    free = ~seen.contains(user, item[:, None])[:, 0]
+    return Seen(user[free], item[free], n_users=listed.n_users, n_items=listed.n_items, part=listed.part)

@@ -179,7 +179,7 @@ class LargestGain(Stage):
         own = batch.item[:, None].expand(place.shape)
         if not len(self.seen):
             return own
-        return torch.where(many > 0, self.seen.item[place.clamp_max(len(self.seen) - 1)], own)
+        return torch.where(many > 0, self.seen.at(place.clamp_max(len(self.seen) - 1)), own)
 
     def learn(self, evidence):
         user, item, gap = (torch.cat([one[name] for one in evidence]) for name in ("user", "item", "gap"))

@@ -83,7 +83,7 @@ class Generator(nn.Module):
         """BPR on the training pairs, against one negative of ``source`` each: ``passes`` times over all."""
         for _ in range(passes):
             for place in torch.randperm(len(seen), generator=rng, device=rng.device).split(_PAIRS):
-                batch = Batch(seen.owner[place], seen.item[place])
+                batch = Batch(seen.owner_at(place), seen.at(place))
                 drawn = source.sample(batch, self(batch), rng)
                 pair = torch.stack([batch.item, drawn.item[:, 0]], dim=1)  # [B, 2]
                 own, other = self(batch).score(pair).unbind(1)

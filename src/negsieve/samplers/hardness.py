@@ -95,7 +95,7 @@ class AdversarialWeight(Stage):
 
     def _climb(self, place: Tensor, view: Encoder, rng: torch.Generator) -> Tensor:
         """One step up on some training pairs; returns their mean divergence."""
-        batch = Batch(self.seen.owner[place], self.seen.item[place])
+        batch = Batch(self.seen.owner_at(place), self.seen.at(place))
         scorer = view(batch)
         drawn = self.source.sample(batch, scorer, rng)
         share, kl = self.shares(drawn, batch)

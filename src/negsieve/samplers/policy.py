@@ -163,7 +163,7 @@ class CatalogueActor(Learner):
         """S draws a user from the mixture, and ``p / n`` of each: ``Long[b, S]``, ``Float[b, S]``."""
         lot = torch.rand(3, len(user), self.samples, generator=rng, device=user.device, dtype=torch.float64)
         degree = self.seen.degree(user)[:, None]
-        own = self.seen.item[self.seen.offset[user][:, None] + (lot[0] * degree).long()]
+        own = self.seen.at(self.seen.offset[user][:, None] + (lot[0] * degree).long())
         place = torch.where(lot[1] < self.share, own, places(share, lot[2]))
         p = share.gather(1, place)
         n = (1 - self.share) * p + self.share * self.seen.contains(user, place) / degree

@@ -167,7 +167,7 @@ class Resampled(Sampler):
 
 def uniform_pools(fill: Weighted, rng: torch.Generator) -> Tensor:
     """Fresh pools for all users: ``Long[U, P]`` of unseen items, any items for a user who has seen all."""
-    user = torch.arange(fill.seen.n_users, device=fill.seen.key.device)
+    user = torch.arange(fill.seen.n_users, device=fill.seen.offset.device)
     return fill.sample(Batch(user), None, rng).item.contiguous()
 
 

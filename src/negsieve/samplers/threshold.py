@@ -90,7 +90,7 @@ class Threshold(Stage):
         place = torch.arange(self.most, device=many.device)
         there = place < many[:, None]  # [B, P]
         pair = torch.where(there, self.seen.offset[batch.user][:, None] + place, 0)
-        return scorer.score(self.seen.item[pair]).masked_fill(~there, -torch.inf)
+        return scorer.score(self.seen.at(pair)).masked_fill(~there, -torch.inf)
 
     def learn(self, evidence):
         user = torch.cat([one["user"] for one in evidence])

@@ -176,7 +176,7 @@ def amns(
     Cost (uniform + popular) in one matmul + (K + 1). Their second kind are positives of the batch, whose law is
     popularity at alpha=1. An item may occur twice among the K.
     """
-    law = powered(seen.popularity(), alpha=alpha, n_users=seen.n_users)
+    law = powered(seen.popularity(), alpha=alpha)
     popular_draws = Shared(n_items, seen=seen, n_negatives=popular, weight=law)
     return Chain(Concat(Shared(n_items, seen=seen, n_negatives=uniform), popular_draws), Hardest(n_negatives))
 

@@ -108,7 +108,7 @@ def midx(
 
 
 def _cells(n_items, books, seen, dim, n_negatives, clusters, every, alpha, temperature) -> Sampler:
-    weight = powered(seen.popularity(), alpha=alpha, n_users=seen.n_users)
+    weight = powered(seen.popularity(), alpha=alpha)
     return CellSoftmax(
         n_items,
         seen=seen,

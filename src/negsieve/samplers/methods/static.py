@@ -64,9 +64,9 @@ def alias(
     exclude  what is masked afterwards: all that the row's user has, the row's positive alone, or nothing
 
     Cost 0 + (K + 1). A masked draw is lost, so a row has fewer than K negatives at times; ``popularity``
-    loses none, at two binary searches a draw.
+    draws again instead and loses none.
     """
-    weight = powered(seen.popularity(), alpha=alpha, n_users=n_items)
+    weight = powered(seen.popularity(), alpha=alpha)
     return Alias(n_items, seen=seen, n_negatives=n_negatives, weight=weight, exclude=exclude)
 
 
@@ -130,7 +130,7 @@ def shaped(seen: Seen, *, alpha: float, shape: str):
     if shape not in SHAPES:
         raise UsageError(f"shape={shape!r}, wanted one of {', '.join(SHAPES)}.{nearest(shape, SHAPES)}")
     count = seen.popularity()
-    return powered(count.double().log1p() if shape == "log" else count, alpha=alpha, n_users=seen.n_users)
+    return powered(count.double().log1p() if shape == "log" else count, alpha=alpha)
 
 
 def _weight(seen: Seen, alpha: float):

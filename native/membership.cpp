@@ -1,0 +1,84 @@
+// Who has seen which of some items. Twin: negsieve/kernels/membership.py.
+#include <cstring>
+#include <vector>
+
+#include "lockstep.hpp"
+#include "pool.hpp"
+#include "seen.hpp"
+
+namespace negsieve {
+
+// No id of an item is that large or negative: nobody has -1.
+static std::int32_t narrow(std::int64_t item) {
+    return item < 0 || item > INT32_MAX ? -1 : static_cast<std::int32_t>(item);
+}
+
+// out[b, j] = whether user[b] has item[b, j]
+static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, In<std::int64_t, 1> offset,
+                     In<std::int32_t, 1> own, Out<bool, 2> out, int threads) {
+    const SeenRows seen = seen_rows(offset, own);
+    const std::int64_t rows = out.shape(0), width = out.shape(1);
+    want(user.shape(0) == out.shape(0) && item.shape(0) == out.shape(0) && item.shape(1) == out.shape(1),
+         "contains: user, item and out need the same rows, item and out the same width");
+    const std::int64_t *users = user.data(), *items = item.data();
+    bool* target = out.data();
+    nb::gil_scoped_release free;
+    parallel(threads, rows * width, 4096, [&](std::int64_t begin, std::int64_t end) {
+        Questions questions(seen);
+        std::int64_t row = width ? begin / width : 0, k = width ? begin % width : 0;
+        Row has{};
+        if (begin < end) has = seen.row(users[row]);
+        for (std::int64_t first = begin; first < end; first += kTile) {
+            const std::int64_t many = std::min(kTile, end - first);
+            questions.clear();
+            for (std::int64_t j = 0; j < many; ++j, ++k) {
+                if (k == width) {
+                    k = 0;
+                    has = seen.row(users[++row]);
+                }
+                questions.ask(j, has, narrow(items[first + j]));
+            }
+            questions.answer(many);
+            for (std::int64_t j = 0; j < many; ++j) target[first + j] = questions.found(j);
+        }
+    });
+}
+
+// out[b, j] = whether user[b] has item[j]: every user's items are marked, instead of every entry searched
+static void contains_shared(In<std::int64_t, 1> user, In<std::int64_t, 1> item, In<std::int64_t, 1> offset,
+                            In<std::int32_t, 1> own, std::int64_t n_items, Out<bool, 2> out, int threads) {
+    const SeenRows seen = seen_rows(offset, own);
+    const std::int64_t rows = out.shape(0), width = out.shape(1);
+    want(user.shape(0) == out.shape(0) && item.shape(0) == out.shape(1),
+         "contains_shared: out needs a row a user and a column an item");
+    want(width <= INT32_MAX && n_items >= 0 && n_items <= INT32_MAX, "contains_shared: more than 2^31 - 1 items");
+    const std::int64_t *users = user.data(), *items = item.data();
+    bool* target = out.data();
+    nb::gil_scoped_release free;
+    std::vector<std::int32_t> first(static_cast<std::size_t>(n_items), -1);  // the last column of an item
+    std::vector<std::int32_t> next(static_cast<std::size_t>(width), -1);     // the column of the same item before
+    for (std::int64_t j = 0; j < width; ++j) {
+        if (items[j] < 0 || items[j] >= n_items) continue;
+        next[j] = first[items[j]];
+        first[items[j]] = static_cast<std::int32_t>(j);
+    }
+    parallel(threads, rows, 16, [&](std::int64_t begin, std::int64_t end) {
+        if (begin < end) std::memset(target + begin * width, 0, static_cast<std::size_t>((end - begin) * width));
+        for (std::int64_t row = begin; row < end; ++row) {
+            const Row has = seen.row(users[row]);
+            for (const std::int32_t* at = has.begin; at < has.end; ++at) {
+                if (*at < 0 || *at >= n_items) throw std::out_of_range("a row holds an item that is not there");
+                for (std::int32_t j = first[*at]; j >= 0; j = next[j]) target[row * width + j] = true;
+            }
+        }
+    });
+}
+
+void bind_membership(nb::module_& m) {
+    using namespace nb::literals;
+    m.def("contains", &contains, "user"_a, "item"_a, "offset"_a, "own"_a, "out"_a, "threads"_a);
+    m.def("contains_shared", &contains_shared, "user"_a, "item"_a, "offset"_a, "own"_a, "n_items"_a, "out"_a,
+          "threads"_a);
+}
+
+}  // namespace negsieve

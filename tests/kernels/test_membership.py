@@ -1,0 +1,111 @@
+"""Membership: kernel and twin against sets, in rows of any length."""
+
+import pytest
+import torch
+
+from negsieve.kernels import native
+from negsieve.kernels.membership import contains, contains_reference, pairs, partition
+from negsieve.rng import streams
+from negsieve.seen import Seen
+
+compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
+DEGREES = [0, 1, 2, 7, 8, 9, 31, 64, 65, 129, 300, 500, 0]
+N_ITEMS = 500
+
+
+def index(degrees=DEGREES, n_items=N_ITEMS) -> Seen:
+    rng = streams("rows")
+    own = [torch.randperm(n_items, generator=rng)[:many] for many in degrees]
+    user = torch.repeat_interleave(torch.arange(len(own)), torch.tensor(degrees))
+    return Seen(user, torch.cat(own), n_users=len(own), n_items=n_items)
+
+
+def truth(seen: Seen, user, item) -> list[list[bool]]:
+    held = set(zip(seen.owner.tolist(), seen.item.tolist(), strict=True))
+    rows = item.expand(len(user), -1).tolist()
+    return [[(u, i) in held for i in row] for u, row in zip(user.tolist(), rows, strict=True)]
+
+
+@pytest.mark.parametrize("find", [contains, contains_reference])
+@pytest.mark.parametrize("many", [1, 3, 33, 500])
+def test_rows_of_any_length_answer_as_sets_do(find, many):
+    seen, rng = index(), streams("ask", many)
+    user = torch.randint(len(DEGREES), (40,), generator=rng)
+    for rows in (40, 1):
+        item = torch.randint(N_ITEMS, (rows, many), generator=rng)
+        assert find(user, item, rows=seen.rows).tolist() == truth(seen, user, item)
+    everything = torch.arange(N_ITEMS).expand(len(DEGREES), -1)
+    user = torch.arange(len(DEGREES))
+    assert find(user, everything, rows=seen.rows).tolist() == truth(seen, user, everything)
+
+
+@pytest.mark.parametrize("find", [contains, contains_reference])
+def test_ids_of_no_item_stand_nowhere(find):
+    item = torch.tensor([[-1, N_ITEMS, 2**31 + 3, 2**40, -(2**33)]])
+    seen = index()
+    assert not find(torch.tensor([11]), item, rows=seen.rows).any()  # the user who has everything
+    assert not find(torch.tensor([11, 11]), item, rows=seen.rows).any()
+    assert not find(torch.tensor([11, 11]), item.expand(2, -1), rows=seen.rows).any()
+
+
+@pytest.mark.parametrize("find", [contains, contains_reference])
+def test_nothing_asked_and_nothing_seen(find):
+    seen = index()
+    nobody, nothing = torch.zeros(0, dtype=torch.long), torch.zeros((0, 3), dtype=torch.long)
+    assert find(nobody, nothing, rows=seen.rows).shape == (0, 3)
+    assert find(nobody, torch.zeros((1, 3), dtype=torch.long), rows=seen.rows).shape == (0, 3)
+    assert find(torch.tensor([1, 2]), nothing.T[:2], rows=seen.rows).shape == (2, 0)
+    assert find(torch.tensor([1, 2]), nothing.T[:1], rows=seen.rows).shape == (2, 0)
+    empty = Seen([], [], n_users=3, n_items=4)
+    assert not find(torch.tensor([0, 2]), torch.arange(4)[None], rows=empty.rows).any()
+    assert not find(torch.tensor([0, 2]), torch.arange(4).expand(2, -1), rows=empty.rows).any()
+
+
+@pytest.mark.parametrize("find", [contains, contains_reference])
+@pytest.mark.parametrize("user", [-1, len(DEGREES), 2**40])
+def test_users_without_a_row_are_refused(find, user):
+    for rows in (1, 2):
+        with pytest.raises(IndexError):
+            find(torch.tensor([0, user]), torch.zeros((rows, 3), dtype=torch.long), rows=index().rows)
+
+
+@compiled
+def test_rows_that_lie_outside_the_items_are_refused():
+    rows = index().rows
+    for offset in (rows.offset + 1, rows.offset.flip(0)):
+        with pytest.raises(IndexError, match="outside the items"):
+            contains(
+                torch.arange(len(DEGREES)),
+                torch.zeros((len(DEGREES), 2), dtype=torch.long),
+                rows=rows._replace(offset=offset),
+            )
+
+
+@compiled
+def test_any_number_of_threads_gives_the_same():
+    seen = index()
+    user = torch.randint(len(DEGREES), (3000,), generator=streams("users"))
+    item = torch.randint(N_ITEMS, (3000, 5), generator=streams("items"))
+    before = torch.get_num_threads()
+    try:
+        for many in (1, 2, 4):
+            torch.set_num_threads(many)
+            assert torch.equal(contains(user, item, rows=seen.rows), contains_reference(user, item, rows=seen.rows))
+            assert torch.equal(
+                contains(user, item[:1], rows=seen.rows), contains_reference(user, item[:1], rows=seen.rows)
+            )
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_partition_finds_the_first_place_that_fails():
+    values = torch.tensor([1, 3, 3, 7, 9, 2, 4, 4])
+    low, high = torch.tensor([0, 0, 0, 5, 5, 5, 2]), torch.tensor([5, 5, 5, 8, 8, 8, 2])
+    bound = torch.tensor([0, 3, 9, 1, 4, 3, 5])
+    assert partition(low, high, 5, lambda place: values[place] <= bound).tolist() == [0, 3, 5, 5, 8, 6, 2]
+
+
+def test_pairs_follow_the_order_of_the_users():
+    seen = Seen([0, 0, 2], [4, 1, 3], n_users=3, n_items=5)
+    row, item = pairs(torch.tensor([2, 1, 0, 2]), seen.rows)
+    assert row.tolist() == [0, 2, 2, 3] and item.tolist() == [3, 1, 4, 3]

@@ -1,0 +1,54 @@
+"""The shuffle: kernel and twin give the same permutation, at every size."""
+
+import pytest
+import torch
+
+from negsieve.kernels import native
+from negsieve.kernels.shuffle import MASK, ROUNDS, shuffle, shuffle_reference
+from negsieve.rng import derive
+
+compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
+
+
+def constants(key):
+    return [derive("round", key, i) & MASK for i in range(ROUNDS)]
+
+
+@compiled
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 15, 16, 17, 255, 256, 257, 1000, 4096, 4097])
+def test_kernel_and_twin_give_the_same_permutation(n):
+    for key in range(3):
+        found = shuffle(torch.arange(n), n, constants=constants(key))
+        assert torch.equal(found, shuffle_reference(torch.arange(n), n, constants=constants(key)))
+        assert torch.equal(found.sort().values, torch.arange(n))
+
+
+@compiled
+@pytest.mark.parametrize("n", [2**31 - 1, 2**31 + 1, 2**40 + 7, 2**61 + 1, 2**62])
+def test_large_shuffles_are_the_same_too(n):
+    place = torch.cat([torch.arange(50), n - 1 - torch.arange(50)])
+    found = shuffle(place, n, constants=constants(n))
+    assert torch.equal(found, shuffle_reference(place, n, constants=constants(n)))
+    assert found.unique().numel() == 100 and int(found.min()) >= 0 and int(found.max()) < n
+
+
+@compiled
+def test_any_number_of_threads_gives_the_same():
+    place = torch.arange(50_000)[::3]
+    wanted = shuffle_reference(place, 50_000, constants=constants(1))
+    before = torch.get_num_threads()
+    try:
+        for many in (1, 2, 4):
+            torch.set_num_threads(many)
+            assert torch.equal(shuffle(place, 50_000, constants=constants(1)), wanted)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("run", [shuffle, shuffle_reference])
+def test_places_outside_are_refused(run):
+    for n in (0, 7):
+        assert run(torch.zeros(0, dtype=torch.long), n, constants=constants(0)).shape == (0,)
+    for place in (-1, 7, 2**40):
+        with pytest.raises(IndexError, match="of a shuffle of 7"):
+            run(torch.tensor([0, place]), 7, constants=constants(0))
