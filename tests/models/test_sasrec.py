@@ -7,6 +7,7 @@ import torch
 
 from negsieve.errors import DataError, UsageError
 from negsieve.histories import Histories
+from negsieve.models.named import build_model
 from negsieve.models.sasrec import SASRec
 from negsieve.scorers import HistoryEncoder, Towers
 from negsieve.types import Batch, Negatives
@@ -233,6 +234,11 @@ def test_only_train_may_be_learnt():
     held = Histories(USER, ITEM, n_users=N_USERS, part="train+test")
     with pytest.raises(UsageError, match=r"found histories of train\+test"):
         SASRec(N_USERS, N_ITEMS, history=lambda order: held)
+
+
+def test_a_model_that_is_told_no_history_is_refused():
+    with pytest.raises(UsageError, match=r"give build_model a history"):
+        build_model("sasrec", n_users=2, n_items=3, train=None, seed=0)
 
 
 def test_a_log_without_an_order_is_refused(small):

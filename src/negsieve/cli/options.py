@@ -149,7 +149,7 @@ Model = Annotated[
     str | None,
     option(
         "--model",
-        help="mf or lightgcn, with parameters: lightgcn:layers=3,dim=64. See: negsieve list models",
+        help="mf, lightgcn or sasrec, with parameters: lightgcn:layers=3,dim=64. See: negsieve list models",
         panel=METHOD,
         metavar="NAME",
         completion=complete.models,

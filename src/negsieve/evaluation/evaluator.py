@@ -17,7 +17,7 @@ from torch import Tensor
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.errors import DataError, UsageError, nearest
 from negsieve.evaluation import sampled
-from negsieve.evaluation.fallback import ServeCold, knowing
+from negsieve.evaluation.fallback import ServeCold
 from negsieve.evaluation.metrics import (
     ACCURACY,
     AUC,
@@ -30,7 +30,8 @@ from negsieve.evaluation.metrics import (
     parse_metrics,
 )
 from negsieve.evaluation.rank import CHUNK, TopK, scored, top_k
-from negsieve.scorers import Encoder
+from negsieve.histories import Histories
+from negsieve.scorers import Encoder, HistoryEncoder
 from negsieve.seen import Seen
 
 PROTOCOLS = ("full", "sampled")
@@ -120,6 +121,7 @@ class Evaluator:
         self.dataset, self.protocol, self.chunk, self.device = dataset, protocol, chunk, torch.device(device)
         self.metrics = parse_metrics(metrics)
         self._held: dict[str, _Held] = {}
+        self._histories: dict[tuple[str, str], Histories] = {}
         self._candidates = dict(candidates or {})
         self._n_negatives, self._seed = n_negatives, seed
         if protocol == "sampled":
@@ -141,7 +143,7 @@ class Evaluator:
         naming the user where a score is NaN.
         """
         held = self._lay_out(part)
-        served = ServeCold(knowing(encoder, self.dataset, *_BEFORE[part]), self.dataset)
+        served = ServeCold(self._knowing(encoder, part), self.dataset)
         if self.protocol == "full":
             return self._full(served, part, held)
         return self._sampled(served, part, held)
@@ -158,6 +160,15 @@ class Evaluator:
             )
         sampled.check(self._candidates[part], held.seen)
         return self._candidates[part]
+
+    def _knowing(self, encoder: Encoder, part: str) -> Encoder:
+        """``fallback.knowing`` for what stands before ``part``, the histories kept from one validation to the next."""
+        if not isinstance(encoder, HistoryEncoder):
+            return encoder
+        key = (part, encoder.order)
+        if key not in self._histories:
+            self._histories[key] = self.dataset.histories(*_BEFORE[part], order=encoder.order)
+        return encoder.reading(self._histories[key])
 
     def _lay_out(self, part: str) -> _Held:
         if part not in PARTS[1:]:

@@ -28,4 +28,4 @@ def thinned(value: Tensor, share: float, *, key: int | None, sample: Tensor, sit
     drawn = words(key, sample.reshape(-1), -(-width // _LANES), first=site * _SITE)
     lane = drawn.view(torch.int16)[:, :width]
     kept = lane >= min(round(share * 65536), 65535) - 32768
-    return value * (kept.to(value.dtype) / (1 - share)).view(value.shape)
+    return value * kept.to(value.dtype).mul_(1 / (1 - share)).view(value.shape)

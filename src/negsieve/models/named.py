@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 
 from negsieve import spec
+from negsieve.errors import UsageError
 from negsieve.histories import Histories
 from negsieve.models.base import Model
 from negsieve.models.lightgcn import LightGCN
@@ -20,15 +21,25 @@ OFFERED = ("n_users", "n_items", "train", "history", "seed")
 
 
 def build_model(
-    text: str, *, n_users: int, n_items: int, train: Seen, seed: int, history: Callable[[str], Histories]
+    text: str,
+    *,
+    n_users: int,
+    n_items: int,
+    train: Seen,
+    seed: int,
+    history: Callable[[str], Histories] | None = None,
 ) -> Model:
     """The model that a spec such as ``lightgcn:dim=64,layers=3`` names, freshly initialised.
 
-    history  ``order -> Histories`` of the train part, called by models that read them
+    history  ``order -> Histories`` of the train part, called by models that read them, which need it
     """
     parsed = spec.parse(text)
-    offers = {"n_users": n_users, "n_items": n_items, "train": train, "history": history, "seed": seed}
+    offers = {"n_users": n_users, "n_items": n_items, "train": train, "history": history or _untold, "seed": seed}
     return spec.bind(_kind(parsed), parsed, offers)
+
+
+def _untold(order: str) -> Histories:
+    raise UsageError("this model reads what users did in order: give build_model a history, such as Dataset.histories")
 
 
 def check_model(text: str) -> None:

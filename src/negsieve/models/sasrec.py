@@ -45,8 +45,9 @@ class SASRec(Model):
     ``x = dropout(sqrt(D) E[item] + P[place])``, places counted from the end of the window; blocks as in
     ``selfattention.Block``; a final LayerNorm. A row without anything before it has that norm's bias.
 
-    Cost of a step: about ``36 D^2 blocks`` operations a token, three times that with gradients, and
-    ``4 T D blocks`` for attention. Memory: 4 * D * (I + T + 6 * D * blocks) bytes of weights, and 24 bytes a train row.
+    Cost of a forward pass: ``blocks * (12 D^2 + 4 T D)`` operations a token, a token a target and ``overlap`` more
+    a window; three times that with gradients. Memory: ``4 D (I + T + 6 D blocks)`` bytes of weights, 24 bytes a
+    train row of order, and while training about ``4 blocks (20 D + 3 heads T)`` bytes a token of the batch.
     """
 
     def __init__(

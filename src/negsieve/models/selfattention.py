@@ -41,14 +41,52 @@ class Tokens:
         start = self.length.cumsum(0) - self.length
         return torch.arange(len(self.item), device=self.item.device) - torch.repeat_interleave(start, self.length)
 
-    def alike(self) -> list[tuple[int, int]]:
-        """Ranges of windows that attention takes together: lengths up to 8, 16, 32, .., and the longest apart."""
-        longest = int(self.length[-1]) if len(self.length) else 0
+    def alike(self) -> list[Alike]:
+        """Windows that attention takes together: lengths up to 8, 16, 32, .., and the longest apart."""
+        longest = int(self.length[-1])
         edges = [edge for edge in (_SHORT << i for i in range(longest.bit_length())) if edge < longest - 1]
         edges += [longest - 1] if longest > _SHORT else []
         edges = torch.tensor([*edges, longest], device=self.length.device)
-        bound = [0, *torch.searchsorted(self.length, edges, right=True).tolist()]
-        return [(a, b) for a, b in pairwise(bound) if a < b]
+        bound = pairwise([0, *torch.searchsorted(self.length, edges, right=True).tolist()])
+        lengths = [self.length[first:last] for first, last in bound if first < last]
+        samples = self.sample.split([int(one.sum()) for one in lengths])
+        return [_laid_out(one, sample) for one, sample in zip(lengths, samples, strict=True)]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """g windows of like length, next to each other, as a grid ``[g, L]``.
+
+    length  ``Long[g]``
+    sample  ``Long[g, L]``
+    place   ``Long[g * L]``; the token in a cell, counted from the first of these windows, and some token of the
+            window where the cell is empty; none: every cell has its own
+    cell    ``Long[t]``; where each token is in the grid
+    """
+
+    length: Tensor
+    sample: Tensor
+    place: Tensor | None = None
+    cell: Tensor | None = None
+
+    def grid(self, value: Tensor) -> Tensor:
+        """``[t, D]`` -> ``[g, L, D]``."""
+        value = value if self.place is None else value.index_select(0, self.place)
+        return value.view(*self.sample.shape, -1)
+
+    def line(self, value: Tensor) -> Tensor:
+        """``[g * L, D]`` -> ``[t, D]``."""
+        return value if self.cell is None else value.index_select(0, self.cell)
+
+
+def _laid_out(length: Tensor, sample: Tensor) -> Alike:
+    many, longest = len(length), int(length[-1])
+    if many * longest == len(sample):
+        return Alike(length, sample.view(many, longest))
+    within = torch.arange(longest, device=length.device)
+    place = (length.cumsum(0) - length)[:, None] + torch.minimum(within, length[:, None] - 1)
+    cell = (within < length[:, None]).view(-1).nonzero()[:, 0]
+    return Alike(length, sample[place], place.view(-1), cell)
 
 
 class Linear(nn.Module):
@@ -79,60 +117,55 @@ class Block(nn.Module):
         self.project, self.merge = Linear(dim, 3 * dim, rng=rng), Linear(dim, dim, rng=rng)
         self.widen, self.narrow = Linear(dim, dim, rng=rng), Linear(dim, dim, rng=rng)
 
-    def forward(self, value: Tensor, tokens: Tokens, ranges: list[tuple[int, int]], noise: int | None) -> Tensor:
+    def forward(self, value: Tensor, tokens: Tokens, alike: list[Alike], noise: int | None) -> Tensor:
         """``Float[T, D]`` -> ``Float[T, D]``."""
-        weight, bias = self.project.weight, self.project.bias
+        weight, bias, dim = self.project.weight, self.project.bias, self.dim
         query = self.norm(value)
-        own = nn.functional.linear(query, weight[: self.dim], bias[: self.dim])
-        seen = nn.functional.linear(value, weight[self.dim :], bias[self.dim :])  # [T, 2D]: keys, values
-        attended = self._attention(torch.cat([own, seen], 1), tokens, ranges, noise)
+        asking = nn.functional.linear(query, weight[:dim], bias[:dim]) / math.sqrt(dim // self.heads)
+        known = nn.functional.linear(value, weight[dim:], bias[dim:])  # [T, 2D]: keys, values
+        many = [len(one.sample) * one.sample.shape[1] if one.cell is None else len(one.cell) for one in alike]
+        sides = zip(alike, asking.split(many), known.split(many), strict=True)
+        attended = torch.cat([one.line(self._attend(one, asks, knows, noise)) for one, asks, knows in sides])
         value = self.middle(query + self.merge(attended))
         hidden = thinned(self.widen(value), self.dropout, key=noise, sample=tokens.sample, site=self.site + 1).relu()
         return value + thinned(self.narrow(hidden), self.dropout, key=noise, sample=tokens.sample, site=self.site + 2)
 
-    def _attention(self, side: Tensor, tokens: Tokens, ranges: list[tuple[int, int]], noise: int | None) -> Tensor:
-        """Queries, keys and values ``[T, 3D]`` -> ``[T, D]``, a range of like windows at a time."""
-        bound = [0, *tokens.length.cumsum(0)[[last - 1 for _, last in ranges]].tolist()]
-        found = []
-        for (first, last), (at, end) in zip(ranges, pairwise(bound), strict=True):
-            length, sample = tokens.length[first:last], tokens.sample[at:end]
-            longest = int(length[-1])
-            if len(length) * longest == end - at:  # all of one length: nothing to pad
-                found.append(self._attend(side[at:end].view(len(length), longest, -1), length, sample, noise))
-                continue
-            within = torch.arange(longest, device=side.device)
-            real = within < length[:, None]  # [g, L]
-            place = (length.cumsum(0) - length)[:, None] + torch.minimum(within, length[:, None] - 1)
-            padded = side[at:end][place]
-            found.append(self._attend(padded, length, sample[place], noise)[real.view(-1)])
-        return torch.cat(found)
-
-    def _attend(self, side: Tensor, length: Tensor, sample: Tensor, noise: int | None) -> Tensor:
-        """``[g, L, 3D]`` -> ``[g * L, D]``."""
-        many, longest, _ = side.shape
-        query, key, value = side.view(many, longest, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # [g, h, L, D / h]
-        query = query / math.sqrt(query.shape[-1])
-        later = torch.ones(longest, longest, dtype=torch.bool, device=side.device).triu(1)
-        rate = (query @ key.transpose(-1, -2)).masked_fill(later, -torch.inf)  # [g, h, L, L]
+    def _attend(self, alike: Alike, asks: Tensor, knows: Tensor, noise: int | None) -> Tensor:
+        """Queries ``[t, D]``, keys and values ``[t, 2D]`` of like windows -> ``[g * L, D]``."""
+        many, longest = alike.sample.shape
+        key, value = (self._apart(side) for side in alike.grid(knows).split(self.dim, -1))  # [g h, L, D / h]
+        query = self._apart(alike.grid(asks))
+        later = torch.full((longest, longest), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
+        rate = torch.baddbmm(later.expand(len(query), -1, -1), query, key.transpose(1, 2))  # [g h, L, L]
         if self.pads:
-            rate = torch.cat([self._pad_rate(query, length), rate], -1)
+            rate = torch.cat([self._pad_rate(query, alike.length), rate], -1)
         share = rate.softmax(-1)
         if noise is not None:
-            head = torch.arange(self.heads, device=side.device)[None, :, None]
-            named = sample.view(many, 1, longest) * self.heads + head  # [g, h, L]
+            head = torch.arange(self.heads, device=share.device)[:, None]
+            named = alike.sample[:, None] * self.heads + head  # [g, h, L]
             share = thinned(share, self.dropout, key=noise, sample=named, site=self.site)
         if self.pads:
             pad, share = share[..., :1], share[..., 1:]
-            out = share @ value + pad * self.project.bias[2 * self.dim :].view(self.heads, 1, -1)
+            bias = self.project.bias[2 * self.dim :].view(self.heads, 1, -1).repeat(many, 1, 1)  # [g h, 1, D / h]
+            out = share @ value + pad * bias
         else:
             out = share @ value
-        return out.transpose(1, 2).reshape(many * longest, self.dim)
+        if self.heads > 1:
+            out = out.view(many, self.heads, longest, -1).transpose(1, 2)
+        return out.reshape(many * longest, self.dim)
+
+    def _apart(self, side: Tensor) -> Tensor:
+        """Heads as rows of their own: ``[g, L, D]`` -> ``[g h, L, D / h]``."""
+        if self.heads == 1:
+            return side
+        many, longest, _ = side.shape
+        return side.view(many, longest, self.heads, -1).transpose(1, 2).reshape(many * self.heads, longest, -1)
 
     def _pad_rate(self, query: Tensor, length: Tensor) -> Tensor:
-        """What all zero tokens before a window weigh together, as a logit: ``[g, h, L, 1]``."""
-        key = self.project.bias[self.dim : 2 * self.dim].view(self.heads, -1, 1)
+        """What all zero tokens before a window weigh together, as a logit: ``[g h, L, 1]``."""
+        key = self.project.bias[self.dim : 2 * self.dim].view(self.heads, -1, 1).repeat(len(length), 1, 1)
         count = (self.pads - length).clamp_min(0).to(query.dtype).log()  # -inf where the window is full
-        return query @ key + count[:, None, None, None]
+        return query @ key + count.repeat_interleave(self.heads)[:, None, None]
 
 
 class SelfAttention(nn.Module):
@@ -164,7 +197,7 @@ class SelfAttention(nn.Module):
         place = len(self.place) - torch.repeat_interleave(tokens.length, tokens.length) + tokens.place()
         value = math.sqrt(self.dim) * vector + gather(self.place, place)
         value = thinned(value, self.dropout, key=noise, sample=tokens.sample, site=0)
-        ranges = tokens.alike()
+        alike = tokens.alike()
         for block in self.blocks:
-            value = block(value, tokens, ranges, noise)
+            value = block(value, tokens, alike, noise)
         return value
