@@ -12,7 +12,8 @@
 namespace negsieve {
 
 constexpr float kLowest = std::numeric_limits<float>::lowest();  // -inf, "never", is below it
-constexpr std::int64_t kSample = 512;                            // scores from which a first threshold is guessed
+constexpr std::int64_t kSample = 1024;                           // scores from which a first threshold is guessed
+constexpr std::int64_t kFold = 4;
 
 // A scored item as one number: the better it ranks, the smaller. -0 and 0 are equal scores.
 inline std::uint64_t entry(float score, std::uint32_t item) {
@@ -40,13 +41,23 @@ inline std::int64_t sample_rank(std::int64_t k, std::int64_t n, std::int64_t sam
 }
 
 // Whether guessing pays: a sample must be few of many, and k few of what it stands for.
-inline bool worth_sampling(std::int64_t k, std::int64_t n) {
-    return n >= 4 * kSample && sample_rank(k, n, kSample) < kSample / 4;
+inline bool worth_guessing(std::int64_t k, std::int64_t n, std::int64_t sample) {
+    return sample > 0 && n >= 4 * sample && sample_rank(k, n, sample) < sample / kFold / 2;
 }
 
-// A threshold from a sample, which is reordered; NaN must have been taken out.
+// A threshold from a sample, which is overwritten. NaN counts for nothing. The best of each kFold is looked at alone:
+// where two of the best fall together the threshold is a little lower, which harms nothing.
 inline float guess(float* sample, std::int64_t size, std::int64_t rank) {
-    std::nth_element(sample, sample + rank, sample + size, [](float a, float b) { return a > b; });
+    const std::int64_t folded = size / kFold;
+    for (std::int64_t i = 0; i < folded; ++i) {
+        float most = -std::numeric_limits<float>::infinity();
+        for (std::int64_t part = 0; part < kFold; ++part) {
+            const float one = sample[part * folded + i];
+            most = most < one ? one : most;
+        }
+        sample[i] = most;
+    }
+    std::nth_element(sample, sample + rank, sample + folded, [](float a, float b) { return a > b; });
     return std::max(sample[rank], kLowest);
 }
 
@@ -68,9 +79,12 @@ public:
 
     bool full(std::int64_t row) { return end_[row] - begin(row) >= k_; }
 
-    void offer(std::int64_t row, float score, std::uint32_t item) {
+    // Whether `least` has risen by it.
+    bool offer(std::int64_t row, float score, std::uint32_t item) {
         *end_[row]++ = entry(score, item);
-        if (end_[row] == begin(row) + room_) shrink(row);
+        if (end_[row] != begin(row) + room_) return false;
+        shrink(row);
+        return true;
     }
 
     // The best k in `places` places, padded with item -1 and score -inf.

@@ -10,11 +10,18 @@
 namespace negsieve {
 
 constexpr int kUsers = 6;            // rows of a register block: 6 x 2 accumulators leave registers for the operands
+constexpr int kVectors = 2 * kUsers;  // its accumulators
 constexpr int kItems = 2 * kLanes;   // its columns, and the width of a panel of items
 constexpr std::int64_t kTile = 1 << 18;   // bytes of panels that stay in L2 while a block of users passes over them
 constexpr std::int64_t kBlock = 1 << 24;  // bytes of candidates of a block of users
 
-// panels[p, d, :] = entry d of kItems rows of the table, even ones first; zero beyond the last row
+// Where the floats of a panel's columns stand: even ones first, so that a block read lane by lane is in order.
+inline std::int64_t packed(std::int64_t column) {
+    const std::int64_t own = column % kItems;
+    return column - own + own % 2 * kLanes + own / 2;
+}
+
+// panels[p, d, :] = entry d of kItems rows of the table, packed; zero beyond the last row
 static void pack(In<float, 2> table, Out<float, 3> panels, int threads) {
     const std::int64_t n = table.shape(0), width = table.shape(1), many = panels.shape(0);
     want(many == (n + kItems - 1) / kItems && static_cast<std::int64_t>(panels.shape(1)) == width &&
@@ -27,7 +34,7 @@ static void pack(In<float, 2> table, Out<float, 3> panels, int threads) {
         for (std::int64_t panel = begin; panel < end; ++panel)
             for (std::int64_t column = 0; column < kItems; ++column) {
                 const std::int64_t row = panel * kItems + column;
-                float* lane = to + panel * width * kItems + column % 2 * kLanes + column / 2;
+                float* lane = to + panel * width * kItems + packed(column);
                 for (std::int64_t d = 0; d < width; ++d) lane[d * kItems] = row < n ? from[row * width + d] : 0.0f;
             }
     });
@@ -122,19 +129,16 @@ private:
         for (std::int64_t panel = 0; panel < size / kItems; ++panel) {
             rate(users(strip), catalogue_.sample + panel * catalogue_.width * kItems, catalogue_.width, block);
             for (int u = 0; u < kUsers; ++u)
-                for (int lane = 0; lane < kLanes; ++lane)
-                    for (int side = 0; side < 2; ++side)
-                        sample_[u * size + panel * kItems + 2 * lane + side] = block[u][side][lane];
+                for (int side = 0; side < 2; ++side)
+                    store(sample_.data() + u * size + panel * kItems + side * kLanes, block[u][side]);
         }
         for (int u = 0; u < kUsers && strip * kUsers + u < rows_; ++u) {
             float* own = sample_.data() + u * size;
             const std::int64_t row = strip * kUsers + u;
             for (std::int64_t i = excluded_.offset[row_[row]]; i < excluded_.offset[row_[row] + 1]; ++i) {
                 const std::int32_t place = catalogue_.place[excluded_.item[i]];
-                if (place >= 0) own[place] = -std::numeric_limits<float>::infinity();
+                if (place >= 0) own[packed(place)] = -std::numeric_limits<float>::infinity();
             }
-            for (std::int64_t i = 0; i < size; ++i)
-                own[i] = own[i] == own[i] ? own[i] : -std::numeric_limits<float>::infinity();
             candidates_.clear(row, guess(own, size, rank_));
         }
     }
@@ -158,13 +162,19 @@ private:
             for (int side = 0; side < 2; ++side) found |= ~(block[u][side] < least[u]) & (1 << (2 * u + side));
         std::uint64_t pair[kLanes / 2];  // two lanes each
         std::memcpy(pair, &found, sizeof pair);
-        for (int both = 0; both < kLanes / 2; ++both) {
-            std::uint64_t word = pair[both];
+        for (int first = 0; first < kLanes / 2; first += 2) {
+            std::uint64_t word = joined(pair[first]) | joined(pair[first + 1]) << (2 * kVectors);
             for (; word; word &= word - 1) {
-                const int bit = __builtin_ctzll(word), lane = 2 * both + bit / 32, u = bit % 32 / 2, side = bit % 2;
+                const int bit = __builtin_ctzll(word), lane = 2 * first + bit / kVectors, vector = bit % kVectors;
+                const int u = vector / 2, side = vector % 2;
                 offer(strip * kUsers + u, panel * kItems + 2 * lane + side, block[u][side][lane]);
             }
         }
+    }
+
+    // The marks of two lanes side by side.
+    static std::uint64_t joined(std::uint64_t pair) {
+        return (pair | pair >> (32 - kVectors)) & ((1u << 2 * kVectors) - 1);
     }
 
     void offer(std::int64_t row, std::int64_t column, float score) {
@@ -175,8 +185,7 @@ private:
         if (*cursor == item) return;
         if (score != score) {
             broken_[row] = true;
-        } else {
-            candidates_.offer(row, score, static_cast<std::uint32_t>(item));
+        } else if (candidates_.offer(row, score, static_cast<std::uint32_t>(item))) {
             least_[row] = candidates_.least(row);
         }
     }
@@ -247,7 +256,7 @@ static void top_dots(In<float, 2> query, In<float, 3> panels, In<float, 3> sampl
     bool* broken_out = broken.data();
     nb::gil_scoped_release free;
     const std::int64_t fit = std::min(k, std::max<std::int64_t>(n, 1));
-    const bool guessing = sampled > 0 && sample_rank(fit, n, sampled) < sampled / 4;
+    const bool guessing = worth_guessing(fit, n, sampled);
     const std::int64_t most =
         std::clamp<std::int64_t>(kBlock / Candidates::bytes(fit) / kUsers, 1, 42) * kUsers;
     parallel(threads, rows, kUsers, [&](std::int64_t begin, std::int64_t end) {
@@ -304,15 +313,12 @@ static void top_rows(In<float, 2> scores, Out<std::int64_t, 2> item, Out<float, 
         const std::int64_t fit = std::min(k, std::max<std::int64_t>(n, 1));
         Candidates best(1, fit);
         std::vector<float> sample(kSample);
-        const bool guessing = worth_sampling(fit, n);
+        const bool guessing = worth_guessing(fit, n, kSample);
         for (std::int64_t row = begin; row < end; ++row) {
             const float* own = from + row * n;
             float least = kLowest;
             if (guessing) {
-                for (std::int64_t i = 0; i < kSample; ++i) {
-                    const float one = own[i * n / kSample];
-                    sample[i] = one == one ? one : -std::numeric_limits<float>::infinity();
-                }
+                for (std::int64_t i = 0; i < kSample; ++i) sample[i] = own[i * n / kSample];
                 least = guess(sample.data(), kSample, sample_rank(fit, n, kSample));
             }
             broken_out[row] = scan_row(own, n, best, least);

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from negsieve.kernels import native
 
-SAMPLE = 512  # items from whose scores a first threshold is guessed; a wrong guess costs time, never a place
+SAMPLE = 1024  # items from whose scores a first threshold is guessed; a wrong guess costs time, never a place
 
 _NEVER = float("-inf")
 _TIED_ROWS = 64  # rows whose boundary ties are settled together: bounds the slow path's memory
