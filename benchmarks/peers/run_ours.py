@@ -1,0 +1,127 @@
+"""negsieve, from the working tree: its trainer, its evaluator and its bare kernels, taking turns like a peer."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from turns import Turns, read
+
+from negsieve.config import RunConfig, TrainConfig, resolve
+from negsieve.data.dataset import Dataset
+from negsieve.data.interactions import Interactions
+from negsieve.data.vocabulary import Vocabulary
+from negsieve.evaluation.evaluator import Evaluator
+from negsieve.kernels import native
+from negsieve.scorers import Towers
+from negsieve.store.run import Run
+from negsieve.training import build
+from negsieve.training.trainer import Trainer
+from negsieve.training.watch import Silent
+
+
+def dataset_of(data: dict) -> Dataset:
+    """The shared arrays as a data set with its given split."""
+    user, item = np.concatenate([data["train"], data["test"]]).T
+    part = np.repeat(np.array([0, 2], dtype=np.int8), [len(data["train"]), len(data["test"])])
+    names = [Vocabulary([str(i) for i in range(int(size))]) for size in data["sizes"]]
+    return Dataset("bench", Interactions(user=user, item=item, users=names[0], items=names[1]), part)
+
+
+class Pace(Silent):
+    """A watcher that takes turns: at the ends of blocks of steps, or of epochs where ``batches`` is None."""
+
+    def __init__(self, turns: Turns, batches: int | None) -> None:
+        self.turns, self.batches, self.reported = turns, batches, 0
+        self.trainer: Trainer | None = None
+
+    def step(self, epoch, step):
+        done = self.trainer.standing.steps_done - self.reported
+        if self.batches and done >= self.batches:
+            self.reported += done
+            self._finished(done / self.trainer.steps)
+
+    def epoch(self, record):
+        if not self.batches:
+            self._finished(1.0, loss=record["loss"])
+
+    def _finished(self, share: float, **facts) -> None:
+        self.turns.finished(share=share, factors=self.factors, engine=self.trainer.engine.name, **facts)
+
+    def factors(self):
+        self.trainer.engine.settle()
+        towers = self.trainer.model.frozen()
+        return [side.float().numpy() for side in (towers.user, towers.item)]
+
+
+def config_of(spec: dict) -> RunConfig:
+    """The run's configuration: no validation, no stop, no save while the clock runs."""
+    train: dict[str, Any] = {
+        "epochs": 10**6,
+        "batch_size": spec.get("batch", 2048),
+        "lr": spec.get("lr", 1e-3),
+        "l2": spec.get("l2", 0.0),
+        "seed": spec.get("seed", 0),
+        "patience": 0,
+        "checkpoint_seconds": 1e9,
+        "threads": spec["threads"],
+    }
+    train |= {key: value for key, value in spec.get("train", {}).items() if key in TrainConfig.model_fields}
+    top = {"model": spec["model"], "sampler": spec["sampler"], "loss": spec.get("loss", "auto"), "train": train}
+    return resolve(top)
+
+
+def train(turns: Turns, data: dict) -> None:
+    """The trainer as ``negsieve train`` makes it, in a run directory of its own."""
+    spec = turns.spec
+    config, dataset = config_of(spec), dataset_of(data)
+    torch.set_num_threads(spec["threads"])
+    seed = config.train.seed
+    with tempfile.TemporaryDirectory() as folder:
+        facts = {"name": dataset.name, "hash": dataset.hash}
+        run = Run.create(Path(folder) / "run", config=config.plain(), data=facts, device="cpu")
+        model = build.make_model(config, dataset)
+        pace = Pace(turns, spec.get("batches"))
+        loss = build.name_loss(config.loss, config.sampler)
+        pace.trainer = Trainer(
+            model,
+            build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed),
+            loss=build.make_loss(loss, dataset, seed=seed),
+            dataset=dataset,
+            evaluator=build.make_evaluator(config, dataset),
+            run=run,
+            config=config.train,
+            device=torch.device("cpu"),
+            sampler_name=config.sampler,
+            watch=pace,
+        )
+        turns.ready(kernels=native.name())
+        pace.trainer.fit()
+
+
+def evaluate(turns: Turns, data: dict) -> None:
+    """Recall and NDCG at 20 and 50 of all users, on the vectors that the driver hands to every side."""
+    dataset = dataset_of(data)
+    evaluator = Evaluator(dataset, metrics=("recall@20", "ndcg@20", "recall@50", "ndcg@50"))
+    towers = given(turns.spec)
+    turns.each(lambda: {"quality": evaluator.evaluate(towers, "test").metrics})
+
+
+def given(spec: dict) -> Towers:
+    """The vectors that the driver hands to every side."""
+    with np.load(spec["factors"]) as found:
+        return Towers(torch.from_numpy(found["user"]), torch.from_numpy(found["item"]))
+
+
+def main() -> None:
+    turns = Turns()
+    torch.set_num_threads(turns.spec["threads"])
+    kind = turns.spec["work"].partition("_")[0]
+    {"mf": train, "lightgcn": train, "evaluate": evaluate}[kind](turns, read(turns.spec["arrays"]))
+
+
+if __name__ == "__main__":
+    main()
