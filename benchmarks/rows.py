@@ -135,9 +135,7 @@ ROWS = (
         (
             graph("ours", "fp32", DNS),
             graph("ours, bf16 states", "bf16", DNS),
-            Side(
-                "recbole", "RecBole", {"candidates": 16, "batches": 6}, target={"ours": 10, "ours, bf16 states": 15}
-            ),
+            Side("recbole", "RecBole", {"candidates": 16, "batches": 6}, target={"ours": 10, "ours, bf16 states": 15}),
         ),
         minutes=2,
     ),

@@ -17,7 +17,7 @@ POOLS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA", "VECLIB")
 
 
 class Absent(Exception):
-    """A side cannot work here: its library is not installed, or it failed. The text says which, and where its log is."""
+    """A side cannot work here: its library is not installed, or it failed, which the text says."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ PEERS = {
     "implicit": (["implicit==0.7.3"],),
     "cornac": (["cornac==3.0.1"],),
     "lightfm": (["rectools-lightfm==1.17.3"],),
-    "lenskit": ([TORCH], ["lenskit==2026.4.0"]),
+    "lenskit": ([TORCH], ["lenskit==2025.8.1"]),
 }
 
 

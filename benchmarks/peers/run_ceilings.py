@@ -1,8 +1,8 @@
 """What this machine can do, with the threads that the sides have: streaming, random rows, matrix products.
 
-    triad      GB/s of ``c = a + s * b`` over arrays of 16 MB, three of them moved
-    rows       256-byte rows a second gathered and summed at random from tables of some megabytes
-    sgemm      GFLOP/s of [256, 64] x [64, 2048], the tile of a full ranking
+triad      GB/s of ``c = a + s * b`` over arrays of 16 MB, three of them moved
+rows       256-byte rows a second gathered and summed at random from tables of some megabytes
+sgemm      GFLOP/s of [256, 64] x [64, 2048], the tile of a full ranking
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ TABLES = (10, 18, 256)  # MB: the items of Gowalla, users and items, a million r
 
 
 def best(unit, least: float = 0.06, tries: int = 5) -> float:
-    """Seconds of one call, the best of some rounds of calls that last ``least``."""
-    unit()
-    times, seconds = 1, 0.0
-    while seconds < least:
+    """Seconds of one call, the best of some rounds of calls that last ``least``: CPU seconds at one thread."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+    def lasts(times: int) -> float:
+        begun = clock()
+        for _ in range(times):
+            unit()
+        return clock() - begun
+
+    times = 1
+    while lasts(times) < least:
         times *= 2
-        begun = time.perf_counter()
-        for _ in range(times):
-            unit()
-        seconds = time.perf_counter() - begun
-    found = [seconds]
-    for _ in range(tries - 1):
-        begun = time.perf_counter()
-        for _ in range(times):
-            unit()
-        found.append(time.perf_counter() - begun)
-    return min(found) / times
+    return min(lasts(times) for _ in range(tries)) / times
 
 
 def triad() -> float:

@@ -17,8 +17,7 @@ from negsieve.data.vocabulary import Vocabulary
 from negsieve.evaluation.evaluator import Evaluator
 from negsieve.kernels import native
 from negsieve.scorers import Towers
-from negsieve.store.run import Run
-from negsieve.training import build
+from negsieve.training import session
 from negsieve.training.trainer import Trainer
 from negsieve.training.watch import Silent
 
@@ -75,31 +74,20 @@ def config_of(spec: dict) -> RunConfig:
 
 
 def train(turns: Turns, data: dict) -> None:
-    """The trainer as ``negsieve train`` makes it, in a run directory of its own."""
-    spec = turns.spec
-    config, dataset = config_of(spec), dataset_of(data)
-    torch.set_num_threads(spec["threads"])
-    seed = config.train.seed
+    """A run as ``negsieve train`` starts it, in a folder of its own, which never ends by itself."""
+    pace = Pace(turns, turns.spec.get("batches"))
+
+    class Followed(Trainer):
+        """The trainer that the pace asks where training stands: a watcher alone does not see it."""
+
+        def fit(self):
+            pace.trainer = self
+            turns.ready(kernels=native.name())
+            return super().fit()
+
+    session.Trainer = Followed
     with tempfile.TemporaryDirectory() as folder:
-        facts = {"name": dataset.name, "hash": dataset.hash}
-        run = Run.create(Path(folder) / "run", config=config.plain(), data=facts, device="cpu")
-        model = build.make_model(config, dataset)
-        pace = Pace(turns, spec.get("batches"))
-        loss = build.name_loss(config.loss, config.sampler)
-        pace.trainer = Trainer(
-            model,
-            build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed),
-            loss=build.make_loss(loss, dataset, seed=seed),
-            dataset=dataset,
-            evaluator=build.make_evaluator(config, dataset),
-            run=run,
-            config=config.train,
-            device=torch.device("cpu"),
-            sampler_name=config.sampler,
-            watch=pace,
-        )
-        turns.ready(kernels=native.name())
-        pace.trainer.fit()
+        session.start(config_of(turns.spec), dataset_of(data), path=Path(folder) / "run", watch=pace)
 
 
 def evaluate(turns: Turns, data: dict) -> None:

@@ -1,8 +1,8 @@
 """RecBole 1.2.1: BPR and LightGCN epochs, full ranking, its sampler. Runs in RecBole's environment.
 
-Three things that RecBole 1.2.1 needs on a current stack are put right here, none of which changes what is timed:
-scipy's ``dok_matrix._update`` is gone, ``torch.load`` refuses its checkpoints, and its dynamic sampler must be
-handed the model.
+What RecBole 1.2.1 needs on a current stack is put right here, and changes nothing of what is timed: numpy's
+``float_`` and its like and scipy's ``dok_matrix._update`` are gone, ``torch.load`` refuses its checkpoints, and
+its dynamic sampler must be handed the model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from turns import Turns, read
 
 
 def shim() -> None:
+    for name, now in (("float_", np.float64), ("complex_", np.complex128), ("unicode_", np.str_)):
+        setattr(np, name, now)
     scipy.sparse.dok_matrix._update = lambda self, data: self._dict.update(data)
     load = torch.load
     torch.load = lambda *args, **settings: load(*args, **{"weights_only": False} | settings)
