@@ -102,11 +102,12 @@ def sample(turns: Turns, data: dict) -> None:
     users = np.random.default_rng(0).permutation(data["train"][:, 0])[: spec["draws"]].tolist()
     rng = np.random.default_rng(0)
 
-    def unit() -> None:
+    def unit() -> dict:
         drawn = rng.integers(n_items, size=len(users)).tolist()
         for place, user in enumerate(users):
             while drawn[place] in seen[user]:
                 drawn[place] = int(rng.integers(n_items))
+        return {"share": len(users) / len(data["train"])}
 
     return turns.each(unit)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from negsieve.kernels.draw import draw_even
 from turns import Turns, read
 
 from negsieve.config import RunConfig, TrainConfig, resolve
@@ -15,15 +17,20 @@ from negsieve.data.dataset import Dataset
 from negsieve.data.interactions import Interactions
 from negsieve.data.vocabulary import Vocabulary
 from negsieve.evaluation.evaluator import Evaluator
+from negsieve.evaluation.rank import top_k
 from negsieve.kernels import native
+from negsieve.loading import load_data
 from negsieve.scorers import Towers
 from negsieve.training import session
 from negsieve.training.trainer import Trainer
 from negsieve.training.watch import Silent
 
 
-def dataset_of(data: dict) -> Dataset:
-    """The shared arrays as a data set with its given split."""
+def dataset_of(spec: dict) -> Dataset:
+    """The shared arrays as a data set with its given split; or ``source``, read as a user's file is."""
+    if "source" in spec:
+        return load_data(spec["source"])
+    data = read(spec["arrays"])
     user, item = np.concatenate([data["train"], data["test"]]).T
     part = np.repeat(np.array([0, 2], dtype=np.int8), [len(data["train"]), len(data["test"])])
     names = [Vocabulary([str(i) for i in range(int(size))]) for size in data["sizes"]]
@@ -41,7 +48,7 @@ class Pace(Silent):
         done = self.trainer.standing.steps_done - self.reported
         if self.batches and done >= self.batches:
             self.reported += done
-            self._finished(done / self.trainer.steps)
+            self._finished(done / self.trainer.steps, pairs=done * self.trainer.config.batch_size)
 
     def epoch(self, record):
         if not self.batches:
@@ -73,7 +80,7 @@ def config_of(spec: dict) -> RunConfig:
     return resolve(top)
 
 
-def train(turns: Turns, data: dict) -> None:
+def train(turns: Turns) -> None:
     """A run as ``negsieve train`` starts it, in a folder of its own, which never ends by itself."""
     pace = Pace(turns, turns.spec.get("batches"))
 
@@ -82,20 +89,48 @@ def train(turns: Turns, data: dict) -> None:
 
         def fit(self):
             pace.trainer = self
-            turns.ready(kernels=native.name())
+            turns.ready(kernels=native.name(), load_cpu=loaded, pairs=len(dataset.train))
             return super().fit()
 
     session.Trainer = Followed
+    begun = time.process_time()
+    dataset = dataset_of(turns.spec)
+    loaded = time.process_time() - begun
     with tempfile.TemporaryDirectory() as folder:
-        session.start(config_of(turns.spec), dataset_of(data), path=Path(folder) / "run", watch=pace)
+        session.start(config_of(turns.spec), dataset, path=Path(folder) / "run", watch=pace)
 
 
-def evaluate(turns: Turns, data: dict) -> None:
+def evaluate(turns: Turns) -> None:
     """Recall and NDCG at 20 and 50 of all users, on the vectors that the driver hands to every side."""
-    dataset = dataset_of(data)
+    dataset = dataset_of(turns.spec)
     evaluator = Evaluator(dataset, metrics=("recall@20", "ndcg@20", "recall@50", "ndcg@50"))
     towers = given(turns.spec)
     turns.each(lambda: {"quality": evaluator.evaluate(towers, "test").metrics})
+
+
+def top(turns: Turns) -> None:
+    """The best k unseen items of every user, on the vectors that the driver hands to every side."""
+    dataset, towers = dataset_of(turns.spec), given(turns.spec)
+    users = torch.arange(dataset.n_users)
+
+    def unit() -> None:
+        top_k(towers, users, turns.spec["k"], n_items=dataset.n_items, mask=(dataset.train,))
+
+    turns.each(unit)
+
+
+def sample(turns: Turns) -> None:
+    """Exact uniform negatives for all train rows in shuffled order, in batches, by the bare kernel."""
+    spec, dataset = turns.spec, dataset_of(turns.spec)
+    user, _ = dataset.pairs("train")
+    order = torch.randperm(len(user), generator=torch.Generator().manual_seed(0))
+    rows = [(row, user[row]) for row in order.split(spec.get("batch", 2048))]
+
+    def unit() -> None:
+        for row, owner in rows:
+            draw_even(1, row, user=owner, rows=dataset.train.rows, n=spec["negatives"])
+
+    turns.each(unit)
 
 
 def given(spec: dict) -> Towers:
@@ -108,7 +143,7 @@ def main() -> None:
     turns = Turns()
     torch.set_num_threads(turns.spec["threads"])
     kind = turns.spec["work"].partition("_")[0]
-    {"mf": train, "lightgcn": train, "evaluate": evaluate}[kind](turns, read(turns.spec["arrays"]))
+    {"mf": train, "lightgcn": train, "sample": sample, "evaluate": evaluate, "top": top}[kind](turns)
 
 
 if __name__ == "__main__":

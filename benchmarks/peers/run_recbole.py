@@ -151,12 +151,13 @@ def sample(turns: Turns, train, data: dict, ours) -> None:
     spec = turns.spec
     rows = np.random.default_rng(0).permutation(len(data["train"]))[: spec["draws"]]
     users = ours[0][data["train"][rows, 0]]
-    sampler, size, k = train._sampler, spec["batch"], spec["negatives"]
+    sampler, size, k = train._sampler, spec.get("batch", 2048), spec["negatives"]
 
-    def unit() -> None:
+    def unit() -> dict:
         for first in range(0, len(users), size):
             batch = users[first : first + size]
             sampler.sample_by_user_ids(batch, batch, k)
+        return {"share": len(users) / len(data["train"])}
 
     turns.each(unit)
 
