@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from negsieve.kernels.draw import draw_even
 from turns import Turns, read
 
 from negsieve.config import RunConfig, TrainConfig, resolve
@@ -121,6 +120,8 @@ def top(turns: Turns) -> None:
 
 def sample(turns: Turns) -> None:
     """Exact uniform negatives for all train rows in shuffled order, in batches, by the bare kernel."""
+    from negsieve.kernels.draw import draw_even
+
     spec, dataset = turns.spec, dataset_of(turns.spec)
     user, _ = dataset.pairs("train")
     order = torch.randperm(len(user), generator=torch.Generator().manual_seed(0))
