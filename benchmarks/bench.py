@@ -24,7 +24,9 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import goal
 import numpy as np
+import pages
 import torch
 from bounds import BOUNDS
 from curves import CURVES, draw_curve
@@ -36,6 +38,7 @@ from workers import ROOT, Absent, Place, Worker
 import negsieve
 
 RESULTS = ROOT / "benchmarks" / "results" / "bench.json"
+MORE = ("goal", "curves")
 
 
 def run_row(row: Row, place: Place, judge: Judge, *, chosen: set[str], rounds: int | None) -> dict:
@@ -166,7 +169,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names, peers = [row.name for row in ROWS], [*PEERS, "loops"]
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "gowalla")
-    parser.add_argument("--rows", nargs="*", choices=[*names, "curves"], default=[*names, "curves"])
+    parser.add_argument("--rows", nargs="*", choices=[*names, *MORE], default=[*names, *MORE])
     parser.add_argument("--peers", "--peer", nargs="+", choices=peers, default=peers)
     parser.add_argument("--curves", nargs="+", choices=[one.name for one in CURVES])
     parser.add_argument("--rounds", type=int, help="turns of every side; by default what each row says")
@@ -186,7 +189,7 @@ def main() -> None:
             make(peer, args.environments)
     cache = args.environments / "cache"
     place = Place(args.environments.absolute(), cache.absolute(), (cache / "gowalla.npz").absolute(), args.threads)
-    minutes = sum(row.minutes for row in chosen) + sum(one.minutes for one in curves)
+    minutes = sum(one.minutes for one in (*chosen, *curves)) + ("goal" in args.rows) * goal.MINUTES
     print(f"{len(chosen)} rows and {len(curves)} curves, about {minutes:.0f} minutes; load {os.getloadavg()[0]:.2f}")
     judge = Judge(write_arrays(args.data, place.arrays), place)
     for row in chosen:
@@ -199,9 +202,15 @@ def main() -> None:
                 spread = f"{ratio['least']:.2f} to {ratio['greatest']:.2f}"
                 print(f"  {own}: {ratio['median']:.2f} times as fast as {other} ({spread})")
         print(f"  {time.monotonic() - began:.0f} s, load {found['load']}", flush=True)
+    if "goal" in args.rows:
+        found = goal.reach(args.data / "interactions.parquet", place)
+        print(f"goal: {found}", flush=True)
+        merge(args.out, "goal", "recall@20 of .16", args.threads, found)
     for one in curves:
         print(f"curve: {one.name}", flush=True)
         merge(args.out, "curves", one.name, args.threads, draw_curve(one, place, judge))
+    if args.out == RESULTS:
+        pages.main()
 
 
 if __name__ == "__main__":

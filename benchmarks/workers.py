@@ -54,7 +54,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),
             text=True,
-            env=_pinned(place.threads),
+            env=pinned(place.threads),
             cwd=place.cache,
         )
         self.started = self._hear()
@@ -98,7 +98,7 @@ class Worker:
         return json.loads(line)
 
 
-def _pinned(threads: int) -> dict[str, str]:
+def pinned(threads: int) -> dict[str, str]:
     """The environment with every thread pool held to ``threads``, and none that spins while it waits."""
     pools = {f"{pool}_NUM_THREADS": str(threads) for pool in POOLS}
     own = {"PYTHONPATH": str(ROOT / "src"), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
