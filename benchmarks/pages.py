@@ -21,7 +21,7 @@ RECBOLE = "RecBole"
 def speed_table(results: dict) -> list[str]:
     """A line a side: CPU seconds at one thread, how much faster ours is, quality, share of the machine, memory."""
     lines = [
-        "| work | who | CPU s | ours is faster by | wanted | wall s, 2 threads | Recall@20, NDCG@20 | of the machine | peak MB |",
+        "| work | who | CPU s | ours faster by | wanted | wall s, 2 threads | Recall@20, NDCG@20 | of the machine | MB |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in ROWS:

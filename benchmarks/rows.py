@@ -63,7 +63,7 @@ def mf(name: str, optimiser: str, sampler: str = "uniform", *, lr: float = 1e-3)
     return Side("ours", name, spec)
 
 
-def graph(name: str, precision: str, sampler: str = "uniform", *, batches: int = 24) -> Side:
+def graph(name: str, precision: str, sampler: str = "uniform", *, batches: int = 6) -> Side:
     model = f"lightgcn:dim={DIM},layers=3,init=xavier_uniform"
     spec = {"model": model, "sampler": sampler, "loss": "bpr", "train": {"precision": precision}, "batches": batches}
     return Side("ours", name, spec)
@@ -108,11 +108,11 @@ ROWS = (
             Side(
                 "recbole",
                 "RecBole",
-                {"candidates": 16, "batches": 100},
+                {"candidates": 16},
                 target={"ours, Adam": 30, "ours, sparse Adam": 30, "ours, SGD": 30},
             ),
         ),
-        minutes=1.5,
+        minutes=4,
     ),
     Row(
         "lightgcn",
