@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+DATA ?= ../shared/data/gowalla
 
 .PHONY: demo test sanitize
 
@@ -24,6 +25,13 @@ sanitize:
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so) \
 		$$($(CXX) -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 \
 		$(SANITIZED)/bin/python -m pytest tests/kernels
+
+# own speed against others', see docs/benchmarks.md; DATA is the folder of Gowalla
+bench: $(VENV)/installed bench-peers
+	$(BIN)/python benchmarks/bench.py --data $(DATA)
+
+bench-peers: $(VENV)/installed
+	$(BIN)/python benchmarks/peers/environments.py
 
 $(VENV)/installed: pyproject.toml constraints.txt $(wildcard native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
