@@ -3,6 +3,7 @@
 
 #include "arrays.hpp"
 #include "pool.hpp"
+#include "seen.hpp"
 
 namespace negsieve {
 
@@ -30,31 +31,22 @@ static void hardest(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64
                     In<float, 2> table, In<std::int64_t, 1> offset, In<std::int32_t, 1> seen, std::int64_t many,
                     bool cosine, Out<std::int64_t, 2> item, int threads) {
     const std::int64_t rows = user.shape(0), m = item.shape(1), width = table.shape(1);
-    const std::int64_t n_items = table.shape(0), n_users = static_cast<std::int64_t>(offset.shape(0)) - 1;
+    const std::int64_t n_items = table.shape(0);
     want(sample.shape(0) == user.shape(0) && query.shape(0) == user.shape(0) && item.shape(0) == user.shape(0),
          "hardest: sample, user, query and item need the same rows");
     want(query.shape(1) == table.shape(1), "hardest: query and table differ in width");
     want(m >= 1 && m <= many && many <= INT32_MAX, "hardest: choose 1 or more, and no more than are drawn");
     want(n_items >= 1 && n_items <= INT32_MAX, "hardest: the table needs 1 to 2^31 - 1 items");
-    want(n_users >= 0 && offset.data()[0] == 0 && offset.data()[n_users] == static_cast<std::int64_t>(seen.shape(0)),
-         "hardest: offset must run from 0 to the number of seen items");
-    const Unseen unseen{offset.data(), seen.data(), n_items, key};
+    const SeenRows rows_seen = seen_rows(offset, seen);
+    const RowDraws draws{key, sample.data(), user.data(), many, EvenLaw{n_items}, rows_seen};
     const Vectors vectors{query.data(), table.data(), width, cosine};
-    const std::int64_t *samples = sample.data(), *users = user.data();
     std::int64_t* target = item.data();
     nb::gil_scoped_release free;
-    want_ids(users, rows, n_users, "user");
-    bool sound = true;
-    for (std::int64_t row = 0; row < rows; ++row) {
-        const std::int64_t *at = unseen.offset + users[row], last = unseen.offset[n_users];
-        sound &= 0 <= at[0] && at[0] <= at[1] && at[1] <= last;
-    }
-    want(sound, "hardest: offset must never fall");
     parallel(threads, rows, 1 + 4096 / many, [&](std::int64_t begin, std::int64_t end) {
         with_width(width, [&](auto d) {
             constexpr int D = decltype(d)::value;
             const auto choose = cosine ? hardest_rows<D, true> : hardest_rows<D, false>;
-            choose(unseen, vectors, samples, users, many, m, target, begin, end);
+            choose(draws, vectors, m, target, begin, end);
         });
     });
 }

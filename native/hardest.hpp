@@ -13,6 +13,7 @@
 #include "counter.hpp"
 #include "dot.hpp"
 #include "draw.hpp"
+#include "lockstep.hpp"
 
 namespace negsieve {
 
@@ -57,34 +58,74 @@ struct Vectors {
     bool cosine;
 };
 
-constexpr std::int64_t kTogether = 128;  // candidates that are drawn before they are rated
+constexpr std::int64_t kTogether = 512;  // candidates that are drawn before they are rated
 constexpr std::int64_t kAhead = 12;      // candidates between asking for a vector and reading it
 
-// out[b, 0 .. m) = the m hardest of the draws 0 .. many - 1 of sample[b] that user[b] has not seen, for b of begin .. end
+// Rows to draw for, the same number of draws each.
+struct RowDraws {
+    std::uint64_t key;
+    const std::int64_t* sample;
+    const std::int64_t* user;
+    std::int64_t many;
+    EvenLaw law;
+    const SeenRows& seen;
+
+    std::uint64_t start(std::int64_t row) const { return stream(key, static_cast<std::uint64_t>(sample[row])); }
+};
+
+// Puts all draws of the rows of begin .. end behind each other: tiles are asked for together, refused ones drawn anew.
+inline void draw_rows(const RowDraws& draws, Questions& questions, std::int64_t begin, std::int64_t end,
+                      std::int32_t* out) {
+    const std::int64_t all = (end - begin) * draws.many;
+    std::int64_t row = begin, k = 0;
+    std::uint64_t start = all > 0 ? draws.start(row) : 0;
+    Row own = all > 0 ? draws.seen.row(draws.user[row]) : Row{};
+    for (std::int64_t first = 0; first < all; first += kTile) {
+        const std::int64_t tile = std::min(kTile, all - first);
+        questions.clear();
+        for (std::int64_t j = 0; j < tile; ++j, ++k) {
+            if (k == draws.many) {
+                k = 0;
+                start = draws.start(++row);
+                own = draws.seen.row(draws.user[row]);
+            }
+            out[first + j] = draws.law.propose(word(start, static_cast<std::uint64_t>(k)));
+            questions.ask(j, own, out[first + j]);
+        }
+        if (!questions.answer(tile)) continue;
+        for (std::int64_t j = 0; j < tile; ++j)
+            if (questions.found(j)) {
+                const std::int64_t at = begin + (first + j) / draws.many, draw = (first + j) % draws.many;
+                out[first + j] = draw_unseen(draws.law, draws.start(at), static_cast<std::uint64_t>(draw),
+                                             draws.seen.row(draws.user[at]), 1);
+            }
+    }
+}
+
+// out[b, 0 .. m) = the m hardest of the draws of row b, for the rows of begin .. end
 //
 // Some rows' candidates are drawn while the rows before wait to be rated, so that a vector can be asked for early.
 template <int D, bool Cosine>
-inline void hardest_rows(const Unseen& unseen, const Vectors& vectors, const std::int64_t* sample,
-                         const std::int64_t* user, std::int64_t many, std::int64_t m, std::int64_t* out,
+inline void hardest_rows(const RowDraws& draws, const Vectors& vectors, std::int64_t m, std::int64_t* out,
                          std::int64_t begin, std::int64_t end) {
-    const std::int64_t d = D > 0 ? D : vectors.width, group = std::max<std::int64_t>(1, kTogether / many);
+    const std::int64_t d = D > 0 ? D : vectors.width, many = draws.many;
+    const std::int64_t group = std::max<std::int64_t>(1, kTogether / many);
     std::vector<std::int64_t> key(static_cast<std::size_t>(many));
     std::vector<std::int32_t> drawn(static_cast<std::size_t>(2 * group * many + kAhead));
-    const auto draw = [&](std::int64_t first, std::int32_t* to) {
-        for (std::int64_t row = first; row < std::min(first + group, end); ++row) {
-            const std::uint64_t start = stream(unseen.key, static_cast<std::uint64_t>(sample[row]));
-            const Row seen = unseen.row(user[row]);
-            for (std::int64_t k = 0; k < many; ++k)
-                *to++ = draw_unseen(start, static_cast<std::uint64_t>(k), seen, unseen.n_items);
-        }
-        for (std::int64_t row = first + group; row < std::min(first + 2 * group, end); ++row)
-            prefetch(unseen.row(user[row]));
-    };
     std::int32_t* waiting = drawn.data() + group * many;
-    draw(begin, waiting);
+    Questions questions(draws.seen);
+    const auto draw = [&](std::int64_t first) {
+        const std::int64_t last = std::min(first + group, end);
+        draw_rows(draws, questions, std::min(first, last), last, waiting);
+        for (std::int64_t row = last; row < std::min(last + group, end); ++row) {
+            const Row next = draws.seen.row(draws.user[row]);
+            __builtin_prefetch(next.begin + next.size() / 2);  // where a search begins
+        }
+    };
+    draw(begin);
     for (std::int64_t first = begin; first < end; first += group) {
         std::copy(waiting, waiting + group * many, drawn.data());
-        draw(first + group, waiting);
+        draw(first + group);
         const std::int32_t* candidate = drawn.data();
         for (std::int64_t row = first; row < std::min(first + group, end); ++row, candidate += many) {
             const float* query = vectors.query + row * d;

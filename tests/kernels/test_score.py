@@ -17,14 +17,6 @@ compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kerne
 WIDTHS = [1, 3, 15, 16, 32, 33, 64, 65, 100, 128, 256]
 
 
-@pytest.fixture
-def threads():
-    """``threads(2)`` sets how many threads kernels use, for this test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def tables(rows, width, *, many=5, n_items=50, seed=0):
     rng = streams("tables", rows, width, seed=seed)
     query, table = (torch.randn(n, width, generator=rng) for n in (rows, n_items))

@@ -20,7 +20,7 @@ from negsieve.samplers.base import Composition, LawfulSampler
 from negsieve.samplers.filter import refuse_leak, unseen
 from negsieve.samplers.frequency import Frequency
 from negsieve.seen import Seen
-from negsieve.types import Negatives
+from negsieve.types import Batch, Negatives
 
 _LARGEST = 2**63 - 1
 _UNITS, _FINEST = 2**40, 2**53
@@ -143,6 +143,10 @@ class Weighted(LawfulSampler):
         else:
             weights = Weights(self.table, self.line.edge, self._held(rows))
             item = draw_weighted(draw_key(rng), batch.number, weights=weights, **draw)
+        return self.known_of(batch, item)
+
+    def known_of(self, batch: Batch, item: Tensor) -> Negatives:
+        """Draws for the rows of a batch, ``Long[B, K]``, with all that is known of them."""
         free = self._free(batch)
         keep = (free > 0)[:, None].expand(item.shape) if self.saturable else None
         return Negatives(item, keep=keep, log_q=self._log_q(item, batch, free))

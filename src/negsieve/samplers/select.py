@@ -16,6 +16,7 @@ from torch.nn.functional import softplus
 from negsieve.errors import UsageError, nearest
 from negsieve.kernels.hardest import highest
 from negsieve.samplers.base import Stage
+from negsieve.samplers.fused import hardest_unseen
 from negsieve.schedule import LEAST, checked
 from negsieve.types import Negatives
 
@@ -33,7 +34,8 @@ class Hardest(Stage):
           the gradient grows with m; "one": one of the m, drawn uniformly
 
     Shared candidates ``[1, M]`` become a choice a row, ``[B, m]``. Cost: M score evaluations a row
-    without gradient. Zhang et al., SIGIR 2013; Shi et al., WWW 2023.
+    without gradient; with even draws and a ``Dot`` in one pass that stores no candidates. Zhang et al.,
+    SIGIR 2013; Shi et al., WWW 2023.
     """
 
     def __init__(self, m: int = 1, *, mode: str = "mean") -> None:
@@ -50,21 +52,27 @@ class Hardest(Stage):
                 f"the hardest {self.m} of {negatives.item.shape[1]} candidates: draw more, or choose fewer"
             )
         score = masked_scores(negatives, scorer)  # [B, M]
-        place = highest(score, self.m)  # [B, m], kept ones first
-        if self.mode == "one" and self.m > 1:
-            place = place.gather(1, self._lot(negatives, place, rng))
-        chosen = choose(negatives, place)
-        if self.mode == "sum":
-            return replace(chosen, weight=torch.ones_like(place, dtype=score.dtype))
-        return chosen
+        return self._of_best(choose(negatives, highest(score, self.m)), score.dtype, rng)  # kept ones first
 
-    def _lot(self, negatives: Negatives, place: Tensor, rng: torch.Generator) -> Tensor:
-        """A uniform place among the kept of each row's top m: ``Long[B, 1]``."""
-        rows = len(place)
-        many = torch.full((rows,), self.m, device=place.device)
-        if negatives.keep is not None:
-            many = negatives.keep.expand(rows, -1).sum(1).clamp(1, self.m)
-        lot = (torch.rand(rows, generator=rng, device=place.device) * many).long()
+    def drawn_from(self, source, batch, scorer, rng):
+        best = hardest_unseen(source, self.m, batch, scorer, rng)
+        return None if best is None else self._of_best(best, scorer.query_side.dtype, rng)
+
+    def _of_best(self, best: Negatives, dtype: torch.dtype, rng: torch.Generator) -> Negatives:
+        """What the mode makes of each row's m best, hardest first."""
+        if self.mode == "one" and self.m > 1:
+            return choose(best, self._lot(best, rng))
+        if self.mode == "sum":
+            return replace(best, weight=torch.ones_like(best.item, dtype=dtype))
+        return best
+
+    def _lot(self, best: Negatives, rng: torch.Generator) -> Tensor:
+        """A uniform place among the kept of each row's m best: ``Long[B, 1]``."""
+        rows, device = len(best.item), best.item.device
+        many = torch.full((rows,), self.m, device=device)
+        if best.keep is not None:
+            many = best.keep.sum(1).clamp_min(1)
+        lot = (torch.rand(rows, generator=rng, device=device) * many).long()
         return torch.minimum(lot, many - 1)[:, None]
 
 

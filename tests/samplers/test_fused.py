@@ -1,0 +1,94 @@
+"""Even draws and the choice of the hardest in one pass: the negatives of the parts one after the other, to the bit."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from negsieve.kernels import native
+from negsieve.rng import streams
+from negsieve.samplers.base import Chain, Stage
+from negsieve.samplers.draw import Weighted, powered
+from negsieve.samplers.fused import hardest_unseen
+from negsieve.samplers.methods.dynamic import dns, dns_mn
+from negsieve.samplers.select import Hardest
+from negsieve.scorers import Dot, Function
+from negsieve.seen import Seen
+from negsieve.types import Batch, Negatives
+
+compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
+USERS, ITEMS = 30, 70
+
+
+def crowd(*, full: bool = False) -> Seen:
+    share = torch.linspace(0, 0.95, USERS)[:, None]
+    has = torch.rand(USERS, ITEMS, generator=streams("crowd")) < share
+    has[:, 3] = False
+    has[-1] |= full  # who has seen everything has no negative
+    user, item = has.nonzero(as_tuple=True)
+    return Seen(user, item, n_users=USERS, n_items=ITEMS)
+
+
+def setting(**options) -> tuple[Batch, Dot]:
+    rng = streams("setting")
+    user = torch.arange(USERS).repeat(9)[torch.randperm(9 * USERS, generator=rng)]
+    query, table = (torch.randn(n, 24, generator=rng) for n in (len(user), ITEMS))
+    table[5:12] = table[40]  # ties
+    return Batch(user, torch.zeros_like(user), torch.arange(len(user)) + 1000), Dot(query, table, **options)
+
+
+def same(found: Negatives, expected: Negatives) -> bool:
+    pairs = [(getattr(found, one.name), getattr(expected, one.name)) for one in fields(Negatives)]
+    return all(a is b if a is None or b is None else a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
+
+
+@compiled
+@pytest.mark.parametrize("options", [{}, {"cosine": True, "temperature": 0.2}])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seen: dns(ITEMS, seen=seen),
+        lambda seen: dns(ITEMS, seen=seen, candidates=32, n_negatives=3),
+        lambda seen: dns_mn(ITEMS, seen=seen, m=5, n=50),
+        lambda seen: dns_mn(ITEMS, seen=seen, m=5, n=50, mode="sum"),
+        lambda seen: dns_mn(ITEMS, seen=seen, m=5, n=50, mode="one"),
+        lambda seen: Chain(Weighted(ITEMS, seen=seen, n_negatives=9), Hardest(6), Hardest(2)),
+    ],
+)
+def test_all_fields_are_those_of_the_parts(make, full, options, monkeypatch):
+    sampler, (batch, scorer) = make(crowd(full=full)), setting(**options)
+    assert hardest_unseen(sampler.source, 1, batch, scorer, streams("n")) is not None
+    found = sampler.sample(batch, scorer, streams("n"))
+    monkeypatch.setattr(Hardest, "drawn_from", Stage.drawn_from)
+    expected = sampler.sample(batch, scorer, streams("n"))
+    assert same(found, expected)
+    assert (found.keep is not None) == full
+
+
+@compiled
+def test_what_no_kernel_serves_goes_the_general_way():
+    batch, scorer = setting()
+    rng = streams("n")
+    before = rng.get_state()
+    even = Weighted(ITEMS, seen=crowd(), n_negatives=8)
+    weighted = Weighted(ITEMS, seen=crowd(), weight=powered(crowd().popularity(), alpha=1.0), n_negatives=8)
+    wide = Dot(scorer.query.double(), scorer.table.double())
+    others = [
+        (Weighted(ITEMS, seen=crowd(), n_negatives=8, exclude="positive"), scorer),
+        (weighted, scorer),
+        (even, wide),
+        (even, Function(scorer.score)),
+        (even, Dot(scorer.query, torch.cat([scorer.table, scorer.table]))),
+    ]
+    assert all(hardest_unseen(source, 1, batch, one, rng) is None for source, one in others)
+    assert hardest_unseen(even, 9, batch, scorer, rng) is None
+    assert torch.equal(rng.get_state(), before)
+
+
+@compiled
+def test_a_model_that_learns_is_rated_without_gradient():
+    batch, scorer = setting()
+    live = Dot(scorer.query.requires_grad_(), scorer.table.requires_grad_())
+    sampler = dns(ITEMS, seen=crowd())
+    assert same(sampler.sample(batch, live, streams("n")), sampler.sample(batch, scorer, streams("n")))
