@@ -296,7 +296,10 @@ static void scatter(In<float, 2> pooled, In<std::int64_t, 1> user, In<std::int64
             if (s % parts != part) return;
             float* out = gradient.data() + s * width;
             const float* row = pooled.data() + source * width;
-            for (std::int64_t d = 0; d < width; ++d) out[d] += factor * row[d];
+            for (std::int64_t d = 0; d < width; d += kColumns) {
+                const std::int64_t left = width - d;
+                store16(load16(out + d, left) + factor * load16(row + d, left), out + d, left);
+            }
         };
         for (std::int64_t b = 0; b < rows; ++b) {
             const std::int64_t u = user.data()[b], i = item.data()[b];

@@ -102,12 +102,13 @@ class CompiledLightGCN(Engine):
         seed = self.config.seed
         batch = Batch(self.user[rows], self.item[rows], rows)
         self.pooled.advance()
-        scorer = self._scorer(batch)
+        plain = self._plain(batch)
+        scorer = self.model.frozen()(batch) if self.layered else Waking(plain, self.pooled.ensure_items)
         clock.lap("encode")
         negatives = self.sampler.sample(batch, scorer, streams("negatives", epoch, step, seed=seed))
         self._refuse_synthetic(negatives, epoch, step)
         clock.lap("sample")
-        seeds, outcome, slopes = self._priced(batch, negatives, scorer)
+        seeds, outcome, slopes = self._priced(batch, negatives, scorer=scorer, plain=plain)
         total = outcome.total(l2=self.config.l2)
         refuse_non_finite(total, outcome, self.model, epoch=epoch, step=step, sampler=self.sampler_name)
         clock.lap("score")
@@ -130,12 +131,6 @@ class CompiledLightGCN(Engine):
             self.sampler.learn([evidence])
         clock.lap("optimise")
 
-    def _scorer(self, batch: Batch) -> Scorer:
-        """The model's scores of a batch. The plain kind makes the rows that it reads."""
-        if self.layered:
-            return self.model.frozen()(batch)
-        return Waking(self._plain(batch), self.pooled.ensure_items)
-
     def _plain(self, batch: Batch) -> Dot:
         """Scores by the pooled rows, whose items are right once they were made."""
         self.pooled.ensure(batch.user)
@@ -149,13 +144,15 @@ class CompiledLightGCN(Engine):
                 "train it with train.engine=torch"
             )
 
-    def _priced(self, batch: Batch, negatives: Negatives, scorer: Scorer) -> tuple[Seeds, Outcome, tuple]:
+    def _priced(
+        self, batch: Batch, negatives: Negatives, *, scorer: Scorer, plain: Dot
+    ) -> tuple[Seeds, Outcome, tuple[Tensor, Tensor]]:
         """Loss and penalty of every row, the slopes of the mean loss by the scores, and where they go back from."""
         n_users, item = self.model.n_users, negatives.item.expand(len(batch), -1)
         nodes = batch.user, batch.item + n_users, item + n_users
         self.used.clear()
         self.pooled.ensure(self.used.add(torch.cat([one.reshape(-1) for one in nodes])).long())
-        positive, negative = (one.requires_grad_() for one in score_both(self._plain(batch), batch, negatives))
+        positive, negative = (one.requires_grad_() for one in score_both(plain, batch, negatives))
         loss = price(self.loss, positive, negative, negatives, batch=batch, scorer=scorer)
         slopes = torch.autograd.grad(loss.mean(), (positive, negative), allow_unused=True, materialize_grads=True)
         penalty, decay = self._penalties(nodes, negatives)
