@@ -61,11 +61,13 @@ inline float guess(float* sample, std::int64_t size, std::int64_t rank) {
     return std::max(sample[rank], kLowest);
 }
 
-// Rows of candidates that shrink to their best k when they overflow. Items of a row come in ascending order.
+// Rows of candidates that shrink to their best k when they overflow.
 class Candidates {
 public:
-    Candidates(std::int64_t rows, std::int64_t k)
-        : k_(k), room_(room(k)), entries_(static_cast<std::size_t>(rows * room_)), end_(rows), least_(rows) {}
+    // ascending: whether the items of a row come in the order of their numbers.
+    Candidates(std::int64_t rows, std::int64_t k, bool ascending)
+        : k_(k), room_(room(k)), ascending_(ascending), entries_(static_cast<std::size_t>(rows * room_)), end_(rows),
+          least_(rows) {}
 
     static std::int64_t bytes(std::int64_t k) { return room(k) * static_cast<std::int64_t>(sizeof(std::uint64_t)); }
 
@@ -115,8 +117,9 @@ private:
         std::uint64_t* own = begin(row);
         std::nth_element(own, own + (k_ - 1), own + room_);
         end_[row] = own + k_;
-        // items ascend, so a later one with the same score loses: only more than that matters now
-        least_[row] = std::nextafter(score_of(own[k_ - 1]), std::numeric_limits<float>::infinity());
+        const float last = score_of(own[k_ - 1]);
+        // where items ascend a later one with the same score loses: only more than that matters now
+        least_[row] = ascending_ ? std::nextafter(last, std::numeric_limits<float>::infinity()) : last;
     }
 
     // Two passes of a radix sort over the range that the entries span, then each run of neighbours by itself.
@@ -146,6 +149,7 @@ private:
     }
 
     std::int64_t k_, room_;
+    bool ascending_;
     std::vector<std::uint64_t> entries_;
     std::vector<std::uint64_t*> end_;
     std::vector<float> least_;

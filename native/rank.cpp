@@ -2,6 +2,7 @@
 //
 // `top_dots` multiplies users by items itself: a score never leaves the registers unless it may be among the best,
 // and its bits are one chain of multiply-adds over the width, whatever the block, the threads or the neighbours.
+// Items come by descending norm, and a user is done with them when norms alone show that none can reach the list.
 #include "arrays.hpp"
 #include "best.hpp"
 #include "lanes.hpp"
@@ -59,8 +60,15 @@ inline void rate(const float* users, const float* panel, std::int64_t width, Blo
 
 struct Catalogue {
     const float *panels, *sample;
-    const std::int32_t *item, *place;  // an item of each column; where each item stands in the sample, or -1
+    const double* bound;               // the greatest norm of each panel's items; it descends
+    const std::int32_t *item, *place;  // the item of each column; the column of each item, or -1
     std::int64_t columns, width, sampled;
+
+    // Where a column stands in the sample, which takes every so-many-th; or -1.
+    std::int64_t sampled_at(std::int64_t column) const {
+        const std::int64_t at = (column * sampled + columns - 1) / columns;
+        return at < sampled && at * columns / sampled == column ? packed(at) : -1;
+    }
 };
 
 struct Excluded {
@@ -72,57 +80,106 @@ class Ranker {
 public:
     // k is at most the number of columns.
     Ranker(const Catalogue& catalogue, const float* query, const Excluded& excluded, std::int64_t k, std::int64_t rows)
-        : catalogue_(catalogue), query_(query), excluded_(excluded), candidates_(rows, k),
-          rank_(sample_rank(k, catalogue.columns, catalogue.sampled)), cursor_(rows), broken_(rows) {}
+        : catalogue_(catalogue), query_(query), excluded_(excluded), candidates_(rows, k, false),
+          rank_(sample_rank(k, catalogue.columns, catalogue.sampled)), rows_(rows) {}
 
     // The users of `row`, first with a guessed threshold; those who find fewer than k above it, again without.
-    void run(const std::vector<std::int64_t>& row, bool guessing, std::int64_t k, std::int64_t* item, float* score,
+    void run(std::vector<std::int64_t> row, bool guessing, std::int64_t k, std::int64_t* item, float* score,
              bool* broken) {
         start(row, guessing);
-        const std::int64_t strips = (rows_ + kUsers - 1) / kUsers;
+        const std::int64_t strips = (count_ + kUsers - 1) / kUsers;
         const std::int64_t panels = (catalogue_.columns + kItems - 1) / kItems;
         const std::int64_t step = std::max<std::int64_t>(
             8, kTile / static_cast<std::int64_t>(sizeof(float) * kItems * std::max<std::int64_t>(1, catalogue_.width)));
-        for (std::int64_t first = 0; first < panels; first += step)
-            for (std::int64_t strip = 0; strip < strips; ++strip) scan(strip, first, std::min(panels, first + step));
+        bool more = true;
+        for (std::int64_t first = 0; more && first < panels; first += step) {
+            more = false;
+            for (std::int64_t strip = 0; strip < strips; ++strip)
+                more |= scan(strip, first, std::min(panels, first + step));
+        }
         std::vector<std::int64_t> again;
-        for (std::int64_t own = 0; own < rows_; ++own) {
-            if (guessing && !candidates_.full(own) && !broken_[own]) {
+        for (std::int64_t own = 0; own < count_; ++own) {
+            if (guessing && !candidates_.full(own) && !rows_[own].broken) {
                 again.push_back(row[own]);
                 continue;
             }
             candidates_.finish(own, k, item + row[own] * k, score + row[own] * k);
-            broken[row[own]] = broken_[own];
+            broken[row[own]] = rows_[own].broken;
         }
         if (!again.empty()) run(again, false, k, item, score, broken);
     }
 
 private:
-    void start(const std::vector<std::int64_t>& row, bool guessing) {
-        rows_ = static_cast<std::int64_t>(row.size());
-        const std::int64_t strips = (rows_ + kUsers - 1) / kUsers, width = catalogue_.width;
-        packed_.assign(static_cast<std::size_t>(strips * width * kUsers), 0.0f);
-        least_.assign(static_cast<std::size_t>(strips * kUsers), std::numeric_limits<float>::infinity());
-        row_ = row.data();
+    struct Row {
+        const std::int32_t* cursor;  // at the excluded columns that are still to come
+        double reach;                // 1 over what an item's norm brings to a score at most
+        bool broken;
+    };
+
+    // Packs the users, so that those whom the same norm may serve stand together, and clears their candidates.
+    void start(std::vector<std::int64_t>& row, bool guessing) {
+        count_ = static_cast<std::int64_t>(row.size());
+        pack_users(row);
+        std::vector<float> least(row.size(), kLowest);
+        if (guessing) {
+            for (std::int64_t strip = 0; strip * kUsers < count_; ++strip) guess_thresholds(strip, row, least.data());
+            std::vector<std::pair<double, std::int64_t>> order(row.size());
+            for (std::int64_t own = 0; own < count_; ++own)
+                order[own] = {norm_needed(least[own], reach(row[own])), own};
+            std::sort(order.begin(), order.end());
+            const std::vector<std::int64_t> rows = row;
+            const std::vector<float> guessed = least;
+            for (std::int64_t own = 0; own < count_; ++own) {
+                row[own] = rows[order[own].second];
+                least[own] = guessed[order[own].second];
+            }
+            pack_users(row);
+        }
+        least_.assign(static_cast<std::size_t>((count_ + kUsers - 1) / kUsers * kUsers),
+                      std::numeric_limits<float>::infinity());
         out_.clear();
-        for (const std::int64_t one : row) {
-            out_.insert(out_.end(), excluded_.item + excluded_.offset[one], excluded_.item + excluded_.offset[one + 1]);
+        for (std::int64_t own = 0; own < count_; ++own) {
+            candidates_.clear(own, least[own]);
+            least_[own] = least[own];
+            const std::int64_t first = static_cast<std::int64_t>(out_.size());
+            for (std::int64_t i = excluded_.offset[row[own]]; i < excluded_.offset[row[own] + 1]; ++i)
+                if (catalogue_.place[excluded_.item[i]] >= 0) out_.push_back(catalogue_.place[excluded_.item[i]]);
+            std::sort(out_.begin() + first, out_.end());
             out_.push_back(std::numeric_limits<std::int32_t>::max());
         }
         const std::int32_t* at = out_.data();
-        for (std::int64_t own = 0; own < rows_; ++own) {
-            float* to = packed_.data() + own / kUsers * width * kUsers + own % kUsers;
-            for (std::int64_t d = 0; d < width; ++d) to[d * kUsers] = query_[row[own] * width + d];
-            cursor_[own] = at;
-            at += excluded_.offset[row[own] + 1] - excluded_.offset[row[own]] + 1;
-            broken_[own] = false;
-            candidates_.clear(own, kLowest);
+        for (std::int64_t own = 0; own < count_; ++own) {
+            rows_[own] = {at, reach(row[own]), false};
+            while (*at++ != std::numeric_limits<std::int32_t>::max()) {}
         }
-        for (std::int64_t strip = 0; guessing && strip < strips; ++strip) guess_thresholds(strip);
-        for (std::int64_t own = 0; own < rows_; ++own) least_[own] = candidates_.least(own);
     }
 
-    void guess_thresholds(std::int64_t strip) {
+    void pack_users(const std::vector<std::int64_t>& row) {
+        const std::int64_t strips = (count_ + kUsers - 1) / kUsers, width = catalogue_.width;
+        packed_.assign(static_cast<std::size_t>(strips * width * kUsers), 0.0f);
+        for (std::int64_t own = 0; own < count_; ++own) {
+            float* to = packed_.data() + own / kUsers * width * kUsers + own % kUsers;
+            for (std::int64_t d = 0; d < width; ++d) to[d * kUsers] = query_[row[own] * width + d];
+        }
+    }
+
+    // A score is at most the product of the norms, and what rounding adds: 1 over the user's share of it.
+    double reach(std::int64_t row) const {
+        double square = 0;
+        for (std::int64_t d = 0; d < catalogue_.width; ++d) {
+            const double one = query_[row * catalogue_.width + d];
+            square += one * one;
+        }
+        return 1 / (std::sqrt(square) * (1 + 5e-7 * static_cast<double>(catalogue_.width + 8)));
+    }
+
+    // The least norm of an item that may score `least`; -inf where any may. A little off for sums of subnormals.
+    static double norm_needed(float least, double reach) {
+        const double norm = (static_cast<double>(least) - 1e-36) * reach;
+        return norm < std::numeric_limits<double>::infinity() ? norm : -std::numeric_limits<double>::infinity();
+    }
+
+    void guess_thresholds(std::int64_t strip, const std::vector<std::int64_t>& row, float* least) {
         const std::int64_t size = catalogue_.sampled;
         sample_.resize(static_cast<std::size_t>(kUsers * size));
         Block block;
@@ -132,29 +189,36 @@ private:
                 for (int side = 0; side < 2; ++side)
                     store(sample_.data() + u * size + panel * kItems + side * kLanes, block[u][side]);
         }
-        for (int u = 0; u < kUsers && strip * kUsers + u < rows_; ++u) {
+        for (int u = 0; u < kUsers && strip * kUsers + u < count_; ++u) {
             float* own = sample_.data() + u * size;
-            const std::int64_t row = strip * kUsers + u;
-            for (std::int64_t i = excluded_.offset[row_[row]]; i < excluded_.offset[row_[row] + 1]; ++i) {
-                const std::int32_t place = catalogue_.place[excluded_.item[i]];
-                if (place >= 0) own[packed(place)] = -std::numeric_limits<float>::infinity();
+            const std::int64_t user = row[strip * kUsers + u];
+            for (std::int64_t i = excluded_.offset[user]; i < excluded_.offset[user + 1]; ++i) {
+                const std::int32_t column = catalogue_.place[excluded_.item[i]];
+                const std::int64_t at = column < 0 ? -1 : catalogue_.sampled_at(column);
+                if (at >= 0) own[at] = -std::numeric_limits<float>::infinity();
             }
-            candidates_.clear(row, guess(own, size, rank_));
+            least[strip * kUsers + u] = guess(own, size, rank_);
         }
     }
 
-    void scan(std::int64_t strip, std::int64_t first, std::int64_t last) {
+    // Whether later panels may still hold what one of the strip's users wants.
+    bool scan(std::int64_t strip, std::int64_t first, std::int64_t last) {
         Block block;
         const float* least = least_.data() + strip * kUsers;
+        double needed = std::numeric_limits<double>::infinity();
+        for (std::int64_t own = strip * kUsers; own < std::min(count_, (strip + 1) * kUsers); ++own)
+            needed = std::min(needed, norm_needed(least_[own], rows_[own].reach));
         for (std::int64_t panel = first; panel < last; ++panel) {
+            if (catalogue_.bound[panel] < needed) return false;  // not where one of them is NaN
             rate(users(strip), catalogue_.panels + panel * catalogue_.width * kItems, catalogue_.width, block);
             Marks below = (block[0][0] < least[0]) & (block[0][1] < least[0]);  // false for NaN, which must be seen
             for (int u = 1; u < kUsers; ++u) below &= (block[u][0] < least[u]) & (block[u][1] < least[u]);
             if (bits(~below)) keep(strip, panel, block);
         }
+        return true;
     }
 
-    // One bit a score that may matter, lane by lane, so that the items of each user come in ascending order.
+    // One bit a score that may matter, lane by lane, so that the columns of each user come in ascending order.
     __attribute__((noinline)) void keep(std::int64_t strip, std::int64_t panel, const Block& block) {
         const float* least = least_.data() + strip * kUsers;
         Marks found = {};
@@ -177,17 +241,15 @@ private:
         return (pair | pair >> (32 - kVectors)) & ((1u << 2 * kVectors) - 1);
     }
 
-    void offer(std::int64_t row, std::int64_t column, float score) {
-        if (column >= catalogue_.columns || row >= rows_) return;
-        const std::int32_t item = catalogue_.item[column];
-        const std::int32_t*& cursor = cursor_[row];
-        while (*cursor < item) ++cursor;
-        if (*cursor == item) return;
-        if (score != score) {
-            broken_[row] = true;
-        } else if (candidates_.offer(row, score, static_cast<std::uint32_t>(item))) {
-            least_[row] = candidates_.least(row);
-        }
+    void offer(std::int64_t own, std::int64_t column, float score) {
+        if (column >= catalogue_.columns || own >= count_) return;
+        Row& row = rows_[own];
+        while (*row.cursor < column) ++row.cursor;
+        if (*row.cursor == column) return;
+        if (score != score)
+            row.broken = true;
+        else if (candidates_.offer(own, score, static_cast<std::uint32_t>(catalogue_.item[column])))
+            least_[own] = candidates_.least(own);
     }
 
     const float* users(std::int64_t strip) const { return packed_.data() + strip * catalogue_.width * kUsers; }
@@ -196,12 +258,10 @@ private:
     const float* query_;
     const Excluded& excluded_;
     Candidates candidates_;
-    std::int64_t rank_, rows_ = 0;
-    const std::int64_t* row_ = nullptr;
+    std::int64_t rank_, count_ = 0;
+    std::vector<Row> rows_;
     std::vector<float> packed_, least_, sample_;
-    std::vector<std::int32_t> out_;  // the excluded items of each row, and an end that no item reaches
-    std::vector<const std::int32_t*> cursor_;
-    std::vector<char> broken_;
+    std::vector<std::int32_t> out_;  // the excluded columns of each row, and an end that no column reaches
 };
 
 static void check_lists(const char* what, std::int64_t rows, Out<std::int64_t, 2> item, Out<float, 2> score,
@@ -219,36 +279,31 @@ static void check_excluded(In<std::int64_t, 1> offset, In<std::int64_t, 1> item,
     const std::int64_t* own = item.data();
     want(at[0] == 0 && at[rows] == static_cast<std::int64_t>(item.shape(0)), "top_dots: offset must span excluded");
     for (std::int64_t row = 0; row < rows; ++row) want(at[row] <= at[row + 1], "top_dots: offset must ascend");
-    bool inside = true, ascends = true;
+    bool inside = true;
     for (std::int64_t i = 0; i < at[rows]; ++i) inside &= (0 <= own[i]) & (own[i] < items);
-    for (std::int64_t row = 0; row < rows; ++row)
-        for (std::int64_t i = at[row] + 1; i < at[row + 1]; ++i) ascends &= own[i - 1] <= own[i];
     want(inside, "top_dots: excluded holds an item out of range");
-    want(ascends, "top_dots: the excluded items of a row must ascend");
 }
 
 // item, score [n, k]: the best k of the catalogue for each query; broken [n]: whether one of its scores is NaN
-static void top_dots(In<float, 2> query, In<float, 3> panels, In<float, 3> sample, In<std::int32_t, 1> column,
-                     In<std::int32_t, 1> place, In<std::int64_t, 1> offset, In<std::int64_t, 1> excluded,
-                     Out<std::int64_t, 2> item, Out<float, 2> score, Out<bool, 1> broken, int threads) {
+static void top_dots(In<float, 2> query, In<float, 3> panels, In<float, 3> sample, In<double, 1> bound,
+                     In<std::int32_t, 1> column, In<std::int32_t, 1> place, In<std::int64_t, 1> offset,
+                     In<std::int64_t, 1> excluded, Out<std::int64_t, 2> item, Out<float, 2> score,
+                     Out<bool, 1> broken, int threads) {
     const std::int64_t rows = query.shape(0), width = query.shape(1), k = item.shape(1), n = column.shape(0);
     const std::int64_t items = place.shape(0), sampled = sample.shape(0) * kItems;
     check_lists("top_dots: item, score and broken need a row a query", rows, item, score, broken);
     want(static_cast<std::int64_t>(panels.shape(0)) == (n + kItems - 1) / kItems && panels.shape(2) == kItems &&
-             static_cast<std::int64_t>(panels.shape(1)) == width,
+             static_cast<std::int64_t>(panels.shape(1)) == width && bound.shape(0) == panels.shape(0),
          "top_dots: the panels do not fit the query's width or the number of columns");
     want(sampled == 0 || (sample.shape(2) == kItems && static_cast<std::int64_t>(sample.shape(1)) == width),
          "top_dots: the sample's panels do not fit the query's width");
-    const std::int32_t* columns = column.data();
-    bool ascends = n == 0 || (columns[0] >= 0 && columns[n - 1] < items);
-    for (std::int64_t i = 1; i < n; ++i) ascends &= columns[i - 1] < columns[i];
-    want(ascends, "top_dots: the items of the columns must ascend and be in range");
-    const std::int32_t* places = place.data();
-    std::int32_t last = -1;
-    for (std::int64_t i = 0; i < items; ++i) last = std::max(last, places[i]);
-    want(last < sampled, "top_dots: a place outside the sample");
+    const std::int32_t *columns = column.data(), *places = place.data();
+    bool inside = true;
+    for (std::int64_t i = 0; i < n; ++i) inside &= (0 <= columns[i]) & (columns[i] < items);
+    for (std::int64_t i = 0; i < items; ++i) inside &= places[i] < n;
+    want(inside, "top_dots: a column or a place out of range");
     check_excluded(offset, excluded, rows, items);
-    const Catalogue catalogue{panels.data(), sample.data(), columns, places, n, width, sampled};
+    const Catalogue catalogue{panels.data(), sample.data(), bound.data(), columns, places, n, width, sampled};
     const Excluded out{offset.data(), excluded.data()};
     const float* queries = query.data();
     std::int64_t* items_out = item.data();
@@ -258,7 +313,7 @@ static void top_dots(In<float, 2> query, In<float, 3> panels, In<float, 3> sampl
     const std::int64_t fit = std::min(k, std::max<std::int64_t>(n, 1));
     const bool guessing = worth_guessing(fit, n, sampled);
     const std::int64_t most =
-        std::clamp<std::int64_t>(kBlock / Candidates::bytes(fit) / kUsers, 1, 42) * kUsers;
+        std::clamp<std::int64_t>(kBlock / Candidates::bytes(fit) / kUsers, 1, 43) * kUsers;
     parallel(threads, rows, kUsers, [&](std::int64_t begin, std::int64_t end) {
         Ranker ranker(catalogue, queries, out, fit, std::min(most, end - begin));
         std::vector<std::int64_t> row;
@@ -311,7 +366,7 @@ static void top_rows(In<float, 2> scores, Out<std::int64_t, 2> item, Out<float, 
     nb::gil_scoped_release free;
     parallel(threads, rows, 1, [&](std::int64_t begin, std::int64_t end) {
         const std::int64_t fit = std::min(k, std::max<std::int64_t>(n, 1));
-        Candidates best(1, fit);
+        Candidates best(1, fit, true);
         std::vector<float> sample(kSample);
         const bool guessing = worth_guessing(fit, n, kSample);
         for (std::int64_t row = begin; row < end; ++row) {
@@ -332,8 +387,8 @@ void bind_rank(nb::module_& m) {
     using namespace nb::literals;
     m.attr("panel") = kItems;
     m.def("pack_items", &pack, "table"_a, "panels"_a, "threads"_a);
-    m.def("top_dots", &top_dots, "query"_a, "panels"_a, "sample"_a, "column"_a, "place"_a, "offset"_a, "excluded"_a,
-          "item"_a, "score"_a, "broken"_a, "threads"_a);
+    m.def("top_dots", &top_dots, "query"_a, "panels"_a, "sample"_a, "bound"_a, "column"_a, "place"_a, "offset"_a,
+          "excluded"_a, "item"_a, "score"_a, "broken"_a, "threads"_a);
     m.def("top_rows", &top_rows, "scores"_a, "item"_a, "score"_a, "broken"_a, "threads"_a);
 }
 

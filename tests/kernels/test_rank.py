@@ -163,11 +163,36 @@ def test_sides_that_disagree_are_refused(offset, excluded):
 
 
 @compiled
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_items_too_short_to_matter_are_spared_and_none_that_matters(k):
+    # powers of two keep every sum exact; parallel vectors reach the very bound by which items are spared
+    rng = np.random.default_rng(k)
+    direction = rng.integers(-1, 2, size=(6, 16)).astype(np.float32)
+    length = np.exp2(rng.integers(-8, 9, size=(6000, 1))).astype(np.float32)
+    table = torch.from_numpy(direction[rng.integers(0, 6, size=6000)] * length)
+    query = torch.from_numpy(direction[rng.integers(0, 6, size=50)] * np.float32(0.5))
+    query[7] = 0
+    same(*both(query, table, k, *exclusions(50, 6000, 0.01, k)))
+
+
+@compiled
+def test_a_broken_item_is_seen_however_it_is_laid_out():
+    table = torch.randn(6000, 8, generator=torch.Generator().manual_seed(1))
+    table[4321, 3] = torch.nan
+    offset, excluded = torch.tensor([0, 0, 1]), torch.tensor([4321])
+    broken = rank.top_dots(torch.ones(2, 8), rank.lay_out(table), 5, offset=offset, excluded=excluded)[2]
+    assert broken.tolist() == [True, False]
+
+
+@compiled
+def test_excluded_items_may_stand_in_any_order_and_twice():
+    query, table = whole((2, 4), 2, 1), whole((50, 4), 2, 2)
+    same(*both(query, table, 9, torch.tensor([0, 5, 6]), torch.tensor([9, 3, 9, 40, 3, 0])))
+
+
+@compiled
 def test_a_kernel_reads_only_what_fits():
     catalogue = rank.lay_out(torch.ones(3, 4))
-    sides = {"offset": torch.tensor([0, 2]), "excluded": torch.tensor([2, 1])}
-    with pytest.raises(ValueError, match="ascend"):
-        rank.top_dots(torch.ones(1, 4), catalogue, 2, **sides)
     sides = {"offset": torch.tensor([0, 0]), "excluded": torch.tensor([], dtype=torch.long)}
     with pytest.raises(ValueError, match="width"):
         rank.top_dots(torch.ones(1, 5), catalogue, 2, **sides)

@@ -20,42 +20,57 @@ _ROWS = 256  # rows that the twin scores together
 
 
 @dataclass(frozen=True, slots=True)
+class Panels:
+    """What the kernel reads: the items by descending norm, W of them side by side.
+
+    column  ``Int[n]``: the item of each column
+    place   ``Int[I]``: the column of each item, or -1
+    panels  ``Float[ceil(n / W), D, W]``: their vectors
+    bound   ``Double[ceil(n / W)]``: the greatest norm of each panel
+    sample  ``Float[SAMPLE / W, D, W]``: every so-many-th of them; empty where there are not many
+    """
+
+    column: Tensor
+    place: Tensor
+    panels: Tensor
+    bound: Tensor
+    sample: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Items laid out for ranking by dot products; made by ``lay_out``.
 
-    table    ``Float[I, D]``
-    column   ``Int[n]``: the items that may be ranked, ascending
-    panels   ``Float[ceil(n / W), D, W]``: their vectors, W items side by side; None: the twin serves
-    sample   ``Float[SAMPLE / W, D, W]``: a few of them, likewise; empty where there are not many
-    place    ``Int[I]``: where each item stands in the sample, or -1
+    table   ``Float[I, D]``
+    item    ``Long[n]``: those that may be ranked, ascending
+    panels  for the kernel; None: the twin serves
     """
 
     table: Tensor
-    column: Tensor
-    panels: Tensor | None = None
-    sample: Tensor | None = None
-    place: Tensor | None = None
+    item: Tensor
+    panels: Panels | None = None
 
 
 def lay_out(table: Tensor, *, allowed: Tensor | None = None) -> Catalogue:
     """Lays the items of ``table Float[I, D]`` out; only those of ``allowed Bool[I]`` are ever ranked.
 
-    Cost: a copy of the table. Compiled for single precision on the CPU.
+    Cost: a sort of the norms and a copy of the table. Compiled for single precision on the CPU.
     """
-    table = table.detach()
-    column = (
-        torch.arange(len(table), device=table.device) if allowed is None else allowed.to(table.device).nonzero()[:, 0]
-    )
+    everything = torch.arange(len(table), device=table.device)
+    item = everything if allowed is None else everything[allowed.to(table.device)]
     table = table.detach()
     if not serves(table):
-        return Catalogue(table, column.int())
+        return Catalogue(table, item)
+    norm = torch.linalg.vector_norm(table[item], dim=1, dtype=torch.double)  # NaN sorts as the greatest
+    norm, order = norm.sort(descending=True, stable=True)
+    column = item[order]
     place = torch.full((len(table),), -1, dtype=torch.int32)
+    place[column] = torch.arange(len(column), dtype=torch.int32)
     chosen = column[:0]
     if len(column) >= 4 * SAMPLE:
         chosen = column[torch.arange(SAMPLE) * len(column) // SAMPLE]
-        place[chosen] = torch.arange(SAMPLE, dtype=torch.int32)
-    whole = table if allowed is None else table[column]
-    return Catalogue(table, column.int(), _panels(whole), _panels(table[chosen]), place)
+    bound = norm[:: native.module().panel].contiguous()
+    return Catalogue(table, item, Panels(column.int(), place, _pack(table[column]), bound, _pack(table[chosen])))
 
 
 def top_dots(
@@ -63,18 +78,21 @@ def top_dots(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The k items with the greatest ``query @ table.T``: ``query Float[B, D]`` -> item ``Long[B, k]``, score, broken.
 
-    offset, excluded  ``Long[B + 1]``, ``Long[m]``: row b never gets ``excluded[offset[b]:offset[b + 1]]``, ascending
+    offset, excluded  ``Long[B + 1]``, ``Long[m]``: row b never gets ``excluded[offset[b]:offset[b + 1]]``
 
     Missing places hold item -1, score -inf; an item that scores -inf is never ranked. ``broken Bool[B]``: a score
     of the row that may be ranked is NaN, and its list means nothing. A compiled score is one chain of
     multiply-adds over the width: it does not depend on other rows, on the number of rows or on threads, and may
-    differ from torch's product in its last bits. Cost: B * n * D multiply-adds; no score but those that may
-    be among the best is written. Raises ValueError for sizes that disagree and excluded items out of range or order.
+    differ from torch's product in its last bits. Cost: at most B * n * D multiply-adds, of which items too short to
+    reach a row's list are spared (by descending norm, as in LEMP: Teflioudi et al., SIGMOD 2015); no score is
+    written but those that may be among the best. Raises ValueError for sizes that disagree and excluded items out
+    of range.
     """
     if catalogue.panels is None or not serves(query):
         return top_dots_reference(query, catalogue, k, offset=offset, excluded=excluded)
+    one = catalogue.panels
     item, score, broken = _out(query.detach(), k)
-    laid = (catalogue.panels, catalogue.sample, catalogue.column, catalogue.place)
+    laid = (one.panels, one.sample, one.bound, one.column, one.place)
     sides = (offset.contiguous(), excluded.contiguous())
     native.module().top_dots(query.detach().contiguous(), *laid, *sides, item, score, broken, native.threads())
     return item, score, broken
@@ -84,7 +102,7 @@ def top_dots_reference(
     query: Tensor, catalogue: Catalogue, k: int, *, offset: Tensor, excluded: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``top_dots`` in torch: a block of all scores at a time."""
-    column = catalogue.column.long()
+    column = catalogue.item
     if len(offset) != len(query) + 1 or int(offset[-1]) != len(excluded):
         raise ValueError("top_dots: offset needs a row more than query and must span excluded")
     if len(excluded) and not 0 <= int(excluded.min()) <= int(excluded.max()) < len(catalogue.table):
@@ -167,7 +185,7 @@ def _out(like: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _panels(table: Tensor) -> Tensor:
+def _pack(table: Tensor) -> Tensor:
     """``Float[n, D]`` -> ``Float[ceil(n / W), D, W]``, zero beyond the last item."""
     wide = native.module().panel
     panels = table.new_empty((-(-len(table) // wide), table.shape[1], wide))
