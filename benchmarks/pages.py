@@ -21,7 +21,7 @@ RECBOLE = "RecBole"
 def speed_table(results: dict) -> list[str]:
     """A line a side: CPU seconds at one thread, how much faster ours is, quality, share of the machine, memory."""
     lines = [
-        "| work | who | CPU s | ours faster by | wanted | wall s, 2 threads | Recall@20, NDCG@20 | of the machine | MB |",
+        "| work | who | CPU s | ours faster by | wanted | wall s, 2 threads | Recall@20, NDCG@20 | of machine | MB |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in ROWS:
@@ -160,7 +160,7 @@ def curve_table(results: dict) -> list[str]:
             lines.append(f"| {name} | {last['epochs']} | {_seconds(last['cpu'])} | {figures} |")
         else:
             lines.append(f"| {name} | did not run: {one.get('absent', '')} | | | |")
-    return lines
+    return [*lines, "", f"![Recall@20 against CPU seconds of training]({PLOT.name})"]
 
 
 def plot(results: dict, path: Path) -> None:
@@ -199,8 +199,8 @@ def main() -> None:
         text = between(text, "speed", speed_table(bench))
         text = between(text, "memory", memory_table(bench))
         text = between(text, "goal", goal_lines(bench))
-        text = between(text, "curves", curve_table(bench))
         if bench.get("curves"):
+            text = between(text, "curves", curve_table(bench))
             plot(bench, PLOT)
     if scaling:
         text = between(text, "scaling", scaling_table(scaling))

@@ -15,7 +15,7 @@ def main() -> None:
     rows = [(int(user), int(item), 1.0) for user, item in data["train"]]
     train = Dataset.from_uir(rows, seed=spec.get("seed", 0))
     ours = [
-        np.array([known[i] for i in range(int(size))])
+        np.array([known.get(i, 0) for i in range(int(size))])  # 0 stands in for what train never had
         for known, size in zip((train.uid_map, train.iid_map), data["sizes"], strict=True)
     ]
 

@@ -18,6 +18,7 @@ from negsieve.data.vocabulary import Vocabulary
 from negsieve.evaluation.evaluator import Evaluator
 from negsieve.evaluation.rank import top_k
 from negsieve.kernels import native
+from negsieve.kernels.draw import draw_even
 from negsieve.loading import load_data
 from negsieve.scorers import Towers
 from negsieve.training import session
@@ -120,8 +121,6 @@ def top(turns: Turns) -> None:
 
 def sample(turns: Turns) -> None:
     """Exact uniform negatives for all train rows in shuffled order, in batches, by the bare kernel."""
-    from negsieve.kernels.draw import draw_even
-
     spec, dataset = turns.spec, dataset_of(turns.spec)
     user, _ = dataset.pairs("train")
     order = torch.randperm(len(user), generator=torch.Generator().manual_seed(0))
