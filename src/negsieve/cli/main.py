@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from negsieve.cli import check, compare, data, evaluate, explain, failure, lists, names, train, welcome
+from negsieve.cli import check, compare, data, doctor, evaluate, explain, failure, lists, names, train, welcome
 
 
 def make_app() -> typer.Typer:
@@ -30,6 +30,7 @@ def make_app() -> typer.Typer:
     app.command("list", epilog=names.EXAMPLES)(names.show)
     app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
     app.command("check", epilog=check.EXAMPLES)(check.check)
+    app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
     inner = typer.Typer(help="Look at data before training on them.", no_args_is_help=True, rich_markup_mode="rich")
     inner.command("summary", epilog=data.SUMMARY_EXAMPLES)(data.summary)
     inner.command("list", epilog=data.LIST_EXAMPLES)(data.known)
