@@ -40,16 +40,6 @@ inline void hardest_first(std::int64_t* key, std::int64_t many, std::int64_t m) 
     }
 }
 
-// What users have seen, and the stream of draws.
-struct Unseen {
-    const std::int64_t* offset;  // [U + 1]
-    const std::int32_t* item;
-    std::int64_t n_items;
-    std::uint64_t key;
-
-    Row row(std::int64_t user) const { return {item + offset[user], item + offset[user + 1]}; }
-};
-
 // Vectors that rate: query [B, D], table [I, D].
 struct Vectors {
     const float* query;
