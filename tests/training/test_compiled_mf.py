@@ -241,3 +241,33 @@ def test_the_optimiser_of_another_engine_is_refused(small, tmp_path):
     file.write_text(file.read_text().replace('"engine": "torch"', '"engine": "compiled mf"'))
     with pytest.raises(ConfigError, match="it is another optimiser's"):
         session.resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "sampler", ["uniform:n_negatives=2", "popularity", "dns:candidates=6", "dns_mn:m=3,n=8,mode=sum"]
+)
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_steps_in_blocks_have_the_bits_of_single_ones(small, tmp_path, monkeypatch, sampler, optimiser):
+    config = settings("compiled", sampler=sampler, train={"batch_size": 6, "optimiser": optimiser})
+    session.start(config, small, path=tmp_path / "blocks")
+    monkeypatch.setattr("negsieve.training.compiled_mf.draws_of", lambda sampler: None)
+    session.start(config, small, path=tmp_path / "single")
+    one, two = (left_behind(tmp_path / name) for name in ("blocks", "single"))
+    assert all(torch.equal(one[3][name], two[3][name]) for name in one[3] if not name.startswith("meter."))
+    for a, b in zip(one[0], two[0], strict=True):
+        for name in ("loss", "penalty", "dead_rows", "coverage", "popularity", "false_negative_rate", "hardness"):
+            assert a[name] == pytest.approx(b[name], rel=1e-12), name
+
+
+def test_blocks_end_at_saves_and_are_short():
+    from negsieve.training.compiled_mf import _alike, _block
+    from negsieve.training.drawing import Draws
+
+    class Source:
+        n_negatives = 16
+
+    config = settings("compiled", train={"batch_size": 2048}).train
+    assert 0 < _block(config, Draws(Source(), 1), 64, 8) <= 16
+    assert _block(config, None, 64, 8) == 1
+    rows = [torch.zeros(4)] * 9 + [torch.zeros(2)]
+    assert [(first, len(run)) for first, run in _alike(5, rows, 8)] == [(5, 3), (8, 6), (14, 1)]

@@ -136,20 +136,26 @@ class Weighted(LawfulSampler):
         self.register_buffer("log_free", free.clamp_min(1).double().log().float(), persistent=False)
 
     def sample(self, batch, scorer, rng):
+        return self.known_of(batch, self.draw(batch, rng))
+
+    def draw(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """The items of ``sample`` alone: ``Long[B, K]``."""
         user, rows = self._refused(batch)
         draw = {"user": user, "rows": rows, "n": self.n_negatives}
         if self.line.even:
-            item = draw_even(draw_key(rng), batch.number, **draw)
-        else:
-            weights = Weights(self.table, self.line.edge, self._held(rows))
-            item = draw_weighted(draw_key(rng), batch.number, weights=weights, **draw)
-        return self.known_of(batch, item)
+            return draw_even(draw_key(rng), batch.number, **draw)
+        weights = Weights(self.table, self.line.edge, self._held(rows))
+        return draw_weighted(draw_key(rng), batch.number, weights=weights, **draw)
+
+    def keep(self, batch: Batch) -> Tensor | None:
+        """Which rows have anything to draw from, ``Bool[B]``; None where all have."""
+        return self._free(batch) > 0 if self.saturable else None
 
     def known_of(self, batch: Batch, item: Tensor) -> Negatives:
         """Draws for the rows of a batch, ``Long[B, K]``, with all that is known of them."""
-        free = self._free(batch)
-        keep = (free > 0)[:, None].expand(item.shape) if self.saturable else None
-        return Negatives(item, keep=keep, log_q=self._log_q(item, batch, free))
+        keep = self.keep(batch)
+        keep = None if keep is None else keep[:, None].expand(item.shape)
+        return Negatives(item, keep=keep, log_q=self._log_q(item, batch, self._free(batch)))
 
     def _refused(self, batch) -> tuple[Tensor, Rows]:
         """What each row may not have, as rows of items, and which of them is whose ``Long[B]``."""

@@ -7,6 +7,7 @@ by score among draws, run many steps in one call; any other draws a step at a ti
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from negsieve.config import TrainConfig
 from negsieve.errors import CapabilityError, NonFiniteLoss
-from negsieve.kernels.mf import mf_step
+from negsieve.kernels.mf import mf_step, mf_steps
 from negsieve.kernels.rows import RowMemory, Rule, catch_up, settle
 from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
@@ -24,6 +25,7 @@ from negsieve.models.mf import MF
 from negsieve.rng import streams
 from negsieve.samplers.base import Composition, Learner, Sampler
 from negsieve.scorers import Scorer
+from negsieve.training.drawing import Draws, draws_of
 from negsieve.training.engine import Engine
 from negsieve.training.pairing import pair_loss, why_unpaired
 from negsieve.training.price import price
@@ -32,6 +34,7 @@ from negsieve.training.waking import Waking
 from negsieve.training.watch import Stopwatch
 from negsieve.types import Batch, Negatives
 
+_BLOCK_SECONDS, _ROWS_A_SECOND = 0.05, 10_000_000
 OPTIMISERS = ("sgd", "adam", "adagrad", "sparse_adam", "rowwise_adagrad")
 
 
@@ -74,6 +77,8 @@ class CompiledMF(Engine):
         self.user, self.item, self.sampler_name = user, item, sampler_name
         self.users, self.items, self.lr = model.user.data, model.item.data, 0.0
         self.memory = RowMemory(self.users, self.items, rule=Rule(config.optimiser))
+        self.draws = draws_of(sampler)
+        self.block = _block(config, self.draws, model.dim, meter.every)
         self.remembers = any(_observes(one) for one in sampler.modules())
 
     def set_rate(self, lr):
@@ -84,8 +89,12 @@ class CompiledMF(Engine):
 
     @torch.no_grad()
     def advance(self, epoch, first, rows, clock):
-        for step, taken in enumerate(rows, first):
-            self._step(epoch, step, taken, clock)
+        if self.draws is None:
+            for step, taken in enumerate(rows, first):
+                self._step(epoch, step, taken, clock)
+            return
+        for step, several in _alike(first, rows, self.meter.every):
+            self._steps(epoch, step, several, clock)
 
     def _step(self, epoch: int, step: int, rows: Tensor, clock: Stopwatch) -> None:
         """One step, with any sampler."""
@@ -121,6 +130,46 @@ class CompiledMF(Engine):
         if evidence is not None:
             self.sampler.learn([evidence])
         clock.lap("measure")
+
+    def _steps(self, epoch: int, first: int, rows: Sequence[Tensor], clock: Stopwatch) -> None:
+        """Steps of equally many rows in one call, on draws that were made ahead."""
+        if first % self.meter.every == 0:
+            self._rate(epoch, first, rows[0])
+            clock.lap("measure")
+        seed, size = self.config.seed, len(rows[0])
+        place = torch.cat(list(rows))
+        batch = Batch(self.user[place], self.item[place], place)
+        batches = (Batch(*parts) for parts in zip(batch.user.split(size), batch.item.split(size), rows, strict=True))
+        rngs = (streams("negatives", epoch, step, seed=seed) for step in range(first, first + len(rows)))
+        candidate, keep, weight = self.draws.candidates(batches, rngs), self.draws.keep(batch), self.draws.weight(batch)
+        clock.lap("sample")
+        told, done = mf_steps(
+            self.users,
+            self.items,
+            user=batch.user,
+            item=batch.item,
+            candidate=candidate,
+            m=self.draws.m,
+            bound=torch.arange(0, len(place) + 1, size),
+            weight=weight,
+            keep=keep,
+            **self._how(),
+        )
+        clock.lap("step")
+        if done < len(rows):
+            self._step(epoch, first + done, rows[done], clock)  # which names what was not finite, and raises
+        negatives = Negatives(told.negative, keep=keep, weight=weight)
+        self.meter.count(batch, negatives, loss=told.loss, penalty=told.penalty, gradient=told.slope, steps=len(rows))
+        clock.lap("measure")
+
+    def _rate(self, epoch: int, step: int, rows: Tensor) -> None:
+        """Measures the hardness of a step to come, on the rows that the meter reads of it: draws are by row."""
+        seed, rows = self.config.seed, rows[self.meter.rated_rows(len(rows), self.draws.many)]
+        batch = Batch(self.user[rows], self.item[rows], rows)
+        scorer = self._scorer(batch)
+        negatives = self.sampler.sample(batch, scorer, streams("negatives", epoch, step, seed=seed))
+        rng = streams("meter", epoch, step, seed=seed)
+        self.meter.rate(batch, negatives, scorer, rng, rows=torch.arange(len(rows)))
 
     def _scorer(self, batch: Batch) -> Scorer:
         """The model's scores of a batch, of rows as they stand now."""
@@ -162,3 +211,24 @@ class CompiledMF(Engine):
 
 def _observes(one: nn.Module) -> bool:
     return isinstance(one, Learner) and type(one).observe not in (Learner.observe, Composition.observe)
+
+
+def _block(config: TrainConfig, draws: Draws | None, dim: int, every: int) -> int:
+    """Steps that take about ``_BLOCK_SECONDS`` on a slow core, so that a signal is heeded soon."""
+    if draws is None:
+        return 1
+    rows = config.batch_size * (2 + draws.many + draws.source.n_negatives) * max(dim, 16) / 64
+    steps = int(_BLOCK_SECONDS * _ROWS_A_SECOND / rows)
+    return max(1, steps if steps < every else steps // every * every)
+
+
+def _alike(first: int, rows: Sequence[Tensor], every: int) -> Iterator[tuple[int, list[Tensor]]]:
+    """Steps in runs that are of equally many rows, and of which only the first is rated by the meter."""
+    run: list[Tensor] = []
+    for step, taken in enumerate(rows, first):
+        if run and (step % every == 0 or len(taken) != len(run[0])):
+            yield step - len(run), run
+            run = []
+        run.append(taken)
+    if run:
+        yield first + len(rows) - len(run), run

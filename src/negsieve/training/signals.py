@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask for a stop after the step in hand; a second one stops at once."""
+"""Ctrl-C and SIGTERM ask for a stop after the step, or block of steps, in hand; a second one stops at once."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class Watcher(Protocol):
         """Training starts at ``epoch`` (0 unless resumed) of ``epochs``, with ``steps`` in each."""
 
     def step(self, epoch: int, step: int) -> None:
-        """A step is done."""
+        """All steps up to this one are done; an engine that does many in a call tells of the last alone."""
 
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch is done; ``record`` is its line of metrics.jsonl."""
