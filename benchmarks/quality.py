@@ -39,7 +39,7 @@ class Judge:
         """Vectors for the rows that rank and do not train: our MF after some epochs, made once."""
         from rows import DNS, mf
 
-        path = place.cache / "vectors.npz"
+        path = place.cache / f"vectors-{self.dataset.hash[:12]}.npz"
         if not path.exists():
             side = mf("vectors", "adam", DNS, lr=4e-3)
             with Worker("ours", side.name, {"work": "mf_vectors", **side.spec}, place=place) as worker:
