@@ -1,6 +1,6 @@
 """Every method side by side: equal tuning trials, equal score evaluations, several seeds, paired tests.
 
-    python benchmarks/study.py --data FOLDER [--sets ml-100k online-retail dens-toy] [--only dns pdns] [--jobs 2]
+    python benchmarks/study.py --data FOLDER [--sets ml-100k] [--only dns pdns] [--jobs 2]
 
 FOLDER holds the data sets. One model (MF, d 32), Adam. Every method gets the same number of trials, each a
 whole run on seed 0: its one knob at two values, with two strengths of L2; a method without a knob has two
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pyarrow import parquet
 
 import negsieve
 from negsieve.config import DataConfig
@@ -36,11 +37,11 @@ from negsieve.study.table import measure_references, read_per_user
 PATIENCE, METRIC, BASELINE = 3, "ndcg@20", "bpr"
 SPLITS = {
     "ml-100k": {"split": {"method": "ratio"}},
-    "online-retail": {},
+    "online-retail-kitchen": {},
     "dens-toy": {"split": {"valid_from_train": 0.1}},
 }
-VALIDATE = {"ml-100k": 1, "online-retail": 2, "dens-toy": 3}
-BATCH = {"ml-100k": 2048, "online-retail": 4096, "dens-toy": 2048}
+VALIDATE = {"ml-100k": 1, "online-retail-kitchen": 2, "dens-toy": 3}
+BATCH = {"ml-100k": 2048, "online-retail-kitchen": 2048, "dens-toy": 2048}
 PLAIN, COSINE = "mf:dim=32", "mf:dim=32,similarity=cosine"
 L2 = (0.01, 0.04)
 RATES = (0.005, 0.02)
@@ -134,6 +135,11 @@ METHODS = {
 
 @cache
 def dataset(folder: Path, name: str):
+    """A data set by its folder's name; ``<folder>-<domain>`` is one domain of it."""
+    if not (folder / name).exists():
+        whole, _, domain = name.rpartition("-")
+        log = parquet.read_table(folder / whole / "interactions.parquet", filters=[("domain", "==", domain)])
+        return negsieve.load_data(log, config=DataConfig(**{"source": name} | SPLITS[name]))
     return negsieve.load_data(str(folder / name), config=DataConfig(**{"source": name} | SPLITS[name]))
 
 

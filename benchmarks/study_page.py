@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 METRIC, FIRST = "ndcg@20", "ml-100k"
-SETS = {"ml-100k": "ML-100K", "dens-toy": "Toy", "online-retail": "Online Retail"}
+SETS = {"ml-100k": "ML-100K", "dens-toy": "Toy", "online-retail-kitchen": "Kitchen"}
 REFERENCES = {"ease": "EASE, untrained", "itemknn": "ItemKNN, untrained", "popularity": "popularity ranking"}
 WHOLE = ("full_softmax", "enmf")
 
