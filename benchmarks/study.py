@@ -262,12 +262,17 @@ def print_table(name: str, found: dict) -> None:
         chosen = one["chosen"]
         print(
             f"| {label} | {np.mean(one[METRIC]):.4f} ± {np.std(one[METRIC], ddof=1):.4f} | "
-            f"{np.mean(one['recall@20']):.4f} | {against} | {np.mean(one['false_negative_rate']):.2%} | "
+            f"{np.mean(one['recall@20']):.4f} | {against} | {_share(one['false_negative_rate'])} | "
             f"{np.mean(one['best_epoch']):.0f} | {one['cost']:.0f} | {np.mean(one['seconds']):.0f} | "
             f"{chosen['sampler']} {chosen['loss']} lr={chosen['lr']:g} l2={chosen['l2']:g} |"
         )
     for label, metrics in found["references"].items():
         print(f"| {label}, untrained | {metrics[METRIC]:.4f} | {metrics['recall@20']:.4f} | - | - | - | - | - | - | |")
+
+
+def _share(rates: list[float | None]) -> str:
+    """The mean of shares; a method that draws no negatives has none."""
+    return "-" if None in rates else f"{np.mean(rates):.2%}"
 
 
 if __name__ == "__main__":
