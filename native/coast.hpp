@@ -152,7 +152,8 @@ private:
         const std::int64_t last = std::min(step(), since + reach_);
         for (std::int64_t first = 0; first < n; first += kBlock) {
             const std::int64_t many = std::min(kBlock, n - first);
-            float far[kBlock] = {};  // summed apart, so that p is rounded once
+            float root[kBlock] = {}, far[kBlock] = {};  // summed apart, so that p is rounded once
+            for (std::int64_t at = 0; at < many; ++at) root[at] = std::sqrt(v[first + at]);
             double w = 1, a = 1;
             for (std::int64_t s = since + 1; s <= last; ++s) {
                 w *= beta1_;
@@ -160,7 +161,7 @@ private:
                 const auto now = static_cast<double>(s);
                 const auto pace = static_cast<float>(rate(s) * w / (1 - std::pow(beta1_, now)));
                 const auto spread = static_cast<float>(std::sqrt(a / (1 - std::pow(beta2_, now))));
-                for (std::int64_t at = 0; at < many; ++at) far[at] += pace / (spread * std::sqrt(v[first + at]) + eps_);
+                for (std::int64_t at = 0; at < kBlock; ++at) far[at] += pace / (spread * root[at] + eps_);
             }
             for (std::int64_t at = first; at < first + many; ++at) {
                 p[at] -= m[at] * far[at - first];

@@ -196,7 +196,7 @@ public:
     const float* row(Side side, std::int64_t id) const { return table_[side].row + id * width_; }
 
 private:
-    static constexpr std::int64_t kSoon = 10;  // rows between asking for one and reading it
+    static constexpr std::int64_t kSoon = 3;  // rows between asking for one and reading it
 
     void claim(Side side, std::int64_t id, int part) {
         if (!owns(id, part)) return;
