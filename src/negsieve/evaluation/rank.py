@@ -25,6 +25,7 @@ CHUNK = 256
 depend on it; the compiled ranking of a ``Dot`` does not."""
 
 _NEVER = float("-inf")
+_TOGETHER = 64  # chunks whose excluded items are sought together
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +74,21 @@ def top_k(
     """
     if k < 1:
         raise UsageError(f"k={k}: a list needs at least one place")
-    parts = (
-        encoder.divide(users)
-        if isinstance(encoder, Divided)
-        else [(encoder, torch.arange(len(users), device=users.device))]
-    )
+    everyone = torch.arange(len(users), device=users.device)
+    parts = encoder.divide(users) if isinstance(encoder, Divided) else [(encoder, everyone)]
     item = torch.full((len(users), k), -1, dtype=torch.long, device=users.device)
     score = torch.full((len(users), k), _NEVER, device=users.device)
+    done = 0
     for own, place in parts:
-        done = 0
         for user, top in lists(own, users[place], k, n_items=n_items, mask=mask, chunk=chunk, allowed=allowed):
-            rows = place[done : done + len(user)]
+            rows = slice(done, done + len(user))
             score = score.to(torch.promote_types(score.dtype, top.score.dtype))
-            item[rows], score[rows] = top.item.to(users.device), top.score.to(users.device, score.dtype)
+            item[rows], score[rows] = top.item, top.score
             done += len(user)
+    order = torch.cat([place for _, place in parts])  # who stands in each row
+    if bool((order != everyone).any()):
+        row = order.argsort()
+        item, score = item[row], score[row]
     return TopK(item, score)
 
 
@@ -102,8 +104,9 @@ def lists(
 ) -> Iterator[tuple[Tensor, TopK]]:
     """Yields ``(user [c], their TopK)`` a chunk at a time: ``top_k`` without room for the lists of all users."""
     _check(n_items, mask=mask, chunk=chunk, allowed=allowed)
-    table = _Table(allowed)
-    for user in users.split(chunk) if len(users) else ():
+    table, excluded = _Table(allowed), _Excluded(mask, users, n_items, together=_TOGETHER * chunk)
+    for first in range(0, len(users), chunk):
+        user = users[first : first + chunk]
         with torch.no_grad():
             scorer = encoder(Batch(user))
             catalogue = table.laid_out(scorer)
@@ -112,8 +115,8 @@ def lists(
                 yield user, best(score, k, users=user)
                 continue
             _check_shape((len(scorer.query), len(scorer.table)), len(user), n_items)
-            offset, excluded = _excluded(mask, user, n_items)
-            item, score, broken = rank.top_dots(scorer.query_side, catalogue, k, offset=offset, excluded=excluded)
+            offset, out = excluded.of(first, first + len(user))
+            item, score, broken = rank.top_dots(scorer.query_side, catalogue, k, offset=offset, excluded=out)
         _refuse_broken(broken, user)
         yield user, TopK(item, score)
 
@@ -194,16 +197,32 @@ class _Table:
         return self._catalogue
 
 
-def _excluded(mask: Sequence[Seen], user: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
-    """What no user may be shown: ``offset Long[c + 1]`` and items, ascending for each user, on the CPU."""
-    pairs = [[side.cpu() for side in index.of(user.to(index.offset.device))] for index in mask]
-    row, item = (torch.cat([pair[side] for pair in pairs] or [torch.empty(0)]).long() for side in (0, 1))
-    if len(mask) > 1:
-        key = (row * n_items + item).sort().values
-        row, item = key // n_items, key % n_items
-    offset = torch.zeros(len(user) + 1, dtype=torch.long)
-    offset[1:] = torch.bincount(row, minlength=len(user)).cumsum(0)
-    return offset, item
+class _Excluded:
+    """What users may not be shown, sought for many of them at a time: small steps keep torch's threads waiting."""
+
+    def __init__(self, mask: Sequence[Seen], users: Tensor, n_items: int, *, together: int) -> None:
+        self._mask, self._users, self._n_items, self._together = mask, users, n_items, together
+        self._first = -1
+        self._offset = self._item = torch.empty(0, dtype=torch.long)
+
+    def of(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """``offset Long[c + 1]`` and items of ``users[first:last]``, who lie in one step, on the CPU."""
+        begin = first - first % self._together
+        if begin != self._first:
+            self._first = begin
+            self._offset, self._item = self._seek(self._users[begin : begin + self._together])
+        offset = self._offset[first - begin : last - begin + 1]
+        return offset - offset[0], self._item[int(offset[0]) : int(offset[-1])]
+
+    def _seek(self, user: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = [[side.cpu() for side in index.of(user.to(index.offset.device))] for index in self._mask]
+        row, item = (torch.cat([pair[side] for pair in pairs] or [torch.empty(0)]).long() for side in (0, 1))
+        if len(self._mask) > 1:
+            key = (row * self._n_items + item).sort().values
+            row, item = key // self._n_items, key % self._n_items
+        offset = torch.zeros(len(user) + 1, dtype=torch.long)
+        offset[1:] = torch.bincount(row, minlength=len(user)).cumsum(0)
+        return offset, item
 
 
 def _masked(score: Tensor, user: Tensor, mask: Sequence[Seen], allowed: Tensor | None) -> Tensor:
