@@ -185,7 +185,7 @@ def test_what_is_not_fitted_says_so(tmp_path):
 
 class StopAt(Silent):
     def step(self, epoch, step):
-        if (epoch, step) == (1, 1):
+        if epoch == 1:  # steps may come in blocks
             import os
             import signal
 
