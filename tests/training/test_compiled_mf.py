@@ -1,12 +1,15 @@
 """MF by kernels and by autograd: one meaning, the same numbers, the same bits after any stop."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
 
 from negsieve.config import resolve
 from negsieve.data.dataset import Dataset
-from negsieve.errors import CapabilityError, ConfigError, NonFiniteLoss
+from negsieve.errors import CapabilityError, ConfigError, Interrupted, NonFiniteLoss
 from negsieve.kernels import native
 from negsieve.store.run import Run
 from negsieve.training import build, session
@@ -271,3 +274,50 @@ def test_blocks_end_at_saves_and_are_short():
     assert _block(config, None, 64, 8) == 1
     rows = [torch.zeros(4)] * 9 + [torch.zeros(2)]
     assert [(first, len(run)) for first, run in _alike(5, rows, 8)] == [(5, 3), (8, 6), (14, 1)]
+
+
+def test_without_kernels_a_run_goes_on_by_their_twins(small, tmp_path, monkeypatch):
+    config = settings("compiled", sampler="dns:candidates=4", train={"epochs": 3, "checkpoint_every": 3})
+    session.start(config, small, path=tmp_path / "whole")
+    with pytest.raises(Killed):
+        session.start(config, small, path=tmp_path / "cut", watch=KillFrom(1, 4))
+    monkeypatch.setattr(native, "module", lambda: None)
+    result = session.resume(tmp_path / "cut")
+    assert (result["engine"], result["kernels"]) == ("compiled mf", "none")
+    assert "kernels: " in (tmp_path / "cut" / "log.txt").read_text()
+    whole, cut = (left_behind(tmp_path / name)[3] for name in ("whole", "cut"))
+    for name in ("model.user", "model.item"):
+        assert float((whole[name] - cut[name]).norm() / whole[name].norm()) < 1e-5
+
+
+def test_a_signal_between_blocks_saves_and_goes_on_alike(small, tmp_path):
+    class SignalAt(Silent):
+        told = False
+
+        def step(self, epoch, step):
+            if (epoch, step) >= (1, 2) and not self.told:
+                self.told = True
+                os.kill(os.getpid(), signal.SIGINT)
+
+    config = settings("compiled", sampler="dns:candidates=4", train={"batch_size": 8, "checkpoint_every": 7})
+    session.start(config, small, path=tmp_path / "whole")
+    with pytest.raises(Interrupted, match="--resume"):
+        session.start(config, small, path=tmp_path / "cut", watch=SignalAt())
+    session.resume(tmp_path / "cut")
+    whole, cut = (left_behind(tmp_path / name) for name in ("whole", "cut"))
+    assert whole[:3] == cut[:3] and all(torch.equal(whole[3][name], cut[3][name]) for name in whole[3])
+
+
+def test_threads_are_those_asked_for_or_granted(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        session.use_threads(3)
+        assert torch.get_num_threads() == native.threads() == 3
+        monkeypatch.setattr(session, "usable_cores", lambda: 2)
+        session.use_threads(0)
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        session.use_threads(0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

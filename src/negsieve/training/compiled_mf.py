@@ -98,9 +98,9 @@ class CompiledMF(Engine):
 
     def _step(self, epoch: int, step: int, rows: Tensor, clock: Stopwatch) -> None:
         """One step, with any sampler."""
-        seed, batch = self.config.seed, Batch(self.user[rows], self.item[rows], rows)
+        batch = self._batch(rows)
         scorer = self._scorer(batch)
-        negatives = self.sampler.sample(batch, scorer, streams("negatives", epoch, step, seed=seed))
+        negatives = self.sampler.sample(batch, scorer, self._rng("negatives", epoch, step))
         if negatives.vector is not None:
             raise CapabilityError(
                 f"sampler {self.sampler_name} made vectors that are no items at epoch {epoch}, step {step}: "
@@ -108,8 +108,8 @@ class CompiledMF(Engine):
             )
         clock.lap("sample")
         if step % self.meter.every == 0:
-            self.meter.rate(batch, negatives, scorer, streams("meter", epoch, step, seed=seed))
-        evidence = self._evidence(batch, negatives, scorer, streams("observe", epoch, step, seed=seed))
+            self.meter.rate(batch, negatives, scorer, self._rng("meter", epoch, step))
+        evidence = self._evidence(batch, negatives, scorer, self._rng("observe", epoch, step))
         clock.lap("measure")
         item = negatives.item.expand(len(batch), -1)
         try:
@@ -136,11 +136,10 @@ class CompiledMF(Engine):
         if first % self.meter.every == 0:
             self._rate(epoch, first, rows[0])
             clock.lap("measure")
-        seed, size = self.config.seed, len(rows[0])
-        place = torch.cat(list(rows))
-        batch = Batch(self.user[place], self.item[place], place)
-        batches = (Batch(*parts) for parts in zip(batch.user.split(size), batch.item.split(size), rows, strict=True))
-        rngs = (streams("negatives", epoch, step, seed=seed) for step in range(first, first + len(rows)))
+        batch, size = self._batch(torch.cat(list(rows))), len(rows[0])
+        each = (one.split(size) for one in (batch.user, batch.item, batch.row))
+        batches = (Batch(*parts) for parts in zip(*each, strict=True))
+        rngs = (self._rng("negatives", epoch, step) for step in range(first, first + len(rows)))
         candidate, keep, weight = self.draws.candidates(batches, rngs), self.draws.keep(batch), self.draws.weight(batch)
         clock.lap("sample")
         told, done = mf_steps(
@@ -150,7 +149,7 @@ class CompiledMF(Engine):
             item=batch.item,
             candidate=candidate,
             m=self.draws.m,
-            bound=torch.arange(0, len(place) + 1, size),
+            bound=torch.arange(0, len(batch) + 1, size),
             weight=weight,
             keep=keep,
             **self._how(),
@@ -164,12 +163,18 @@ class CompiledMF(Engine):
 
     def _rate(self, epoch: int, step: int, rows: Tensor) -> None:
         """Measures the hardness of a step to come, on the rows that the meter reads of it: draws are by row."""
-        seed, rows = self.config.seed, rows[self.meter.rated_rows(len(rows), self.draws.many)]
-        batch = Batch(self.user[rows], self.item[rows], rows)
+        batch = self._batch(rows[self.meter.rated_rows(len(rows), self.draws.many).cpu()])
         scorer = self._scorer(batch)
-        negatives = self.sampler.sample(batch, scorer, streams("negatives", epoch, step, seed=seed))
-        rng = streams("meter", epoch, step, seed=seed)
-        self.meter.rate(batch, negatives, scorer, rng, rows=torch.arange(len(rows)))
+        negatives = self.sampler.sample(batch, scorer, self._rng("negatives", epoch, step))
+        whole = torch.arange(len(batch), device=self.user.device)
+        self.meter.rate(batch, negatives, scorer, self._rng("meter", epoch, step), rows=whole)
+
+    def _batch(self, rows: Tensor) -> Batch:
+        rows = rows.to(self.user.device)
+        return Batch(self.user[rows], self.item[rows], rows)
+
+    def _rng(self, name: str, epoch: int, step: int) -> torch.Generator:
+        return streams(name, epoch, step, seed=self.config.seed, device=self.user.device)
 
     def _scorer(self, batch: Batch) -> Scorer:
         """The model's scores of a batch, of rows as they stand now."""

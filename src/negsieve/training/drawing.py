@@ -47,7 +47,7 @@ class Draws:
 
     def weight(self, batch: Batch) -> Tensor | None:
         """How much each chosen negative counts, ``Float[n, K]``; None where the loss averages."""
-        return torch.ones(len(batch), self.many) if self.added else None
+        return torch.ones(len(batch), self.many, device=batch.user.device) if self.added else None
 
 
 def draws_of(sampler: Sampler) -> Draws | None:
