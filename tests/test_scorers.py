@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from negsieve.scorers import Dot, Function, Narrowing, Scorer, Towers, VectorScorer
+from negsieve.scorers import Crossed, Dot, Function, Narrowing, Scorer, Towers, VectorScorer, offered
 from negsieve.types import Batch
 
 
@@ -41,3 +41,22 @@ def test_scoring_in_blocks_equals_scoring_at_once(cosine, monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close(scorer.score(item), whole)
         assert scorer.score(item[:, :0]).shape == (33, 0)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_query_of_two_domains_shows_both_and_takes_other_target_states(cosine):
+    rng = torch.Generator().manual_seed(3)
+    source, target, other = torch.randn(3, 4, 6, generator=rng)
+    table, met = torch.randn(9, 6, generator=rng), torch.tensor([True, False, True, True])
+    sides = {"source": source, "target": target, "met": met, "fuse": lambda one, two: one + 2 * two}
+    crossed = Crossed(source + 2 * target, table, **sides, cosine=cosine, temperature=0.2)
+    plain = Dot(source + 2 * target, table, cosine=cosine, temperature=0.2)
+    assert torch.equal(crossed.all(), plain.all())
+    assert offered(crossed) == offered(plain) | {"domains"}
+    moved = crossed.crossed(other)
+    assert torch.equal(moved.all(), Dot(source + 2 * other, table, cosine=cosine, temperature=0.2).all())
+    assert "domains" not in offered(moved)
+    place = torch.tensor([2, 0])
+    some = crossed.rows(place)
+    assert torch.equal(some.all(), crossed.all()[place]) and some.met.tolist() == [True, True]
+    assert torch.equal(some.crossed(other[place]).query, moved.query[place])

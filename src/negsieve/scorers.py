@@ -157,6 +157,50 @@ class Dot:
         return self._other(self.table)
 
 
+class Crossed(Dot):
+    """A query made of states in two domains: what a user did elsewhere, and what the user did here.
+
+    query   ``Float[B, D]``, which is ``fuse(source, target)``
+    table   ``Float[I, D]``, of the target domain
+    source  ``Float[B, D]``; the state of what came before in the source domains, not normalised
+    target  ``Float[B, D]``; that of the target domain, not normalised
+    met     ``Bool[B]``; whether any row of a source domain came before
+    fuse    ``(source, target) -> query``, for any number of rows
+    cosine, temperature  as in ``Dot``
+    """
+
+    def __init__(
+        self,
+        query: Tensor,
+        table: Tensor,
+        *,
+        source: Tensor,
+        target: Tensor,
+        met: Tensor,
+        fuse: Callable[[Tensor, Tensor], Tensor],
+        cosine: bool = False,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(query, table, cosine=cosine, temperature=temperature)
+        self.source, self.target, self.met, self.fuse = source, target, met, fuse
+
+    def crossed(self, target: Tensor) -> Dot:
+        """The same source states beside other target states ``Float[B, D]``: the transferred view of RealHNS."""
+        return self.with_query(self.fuse(self.source, target))
+
+    def rows(self, place: Tensor) -> Crossed:
+        return Crossed(
+            self.query[place],
+            self.table,
+            source=self.source[place],
+            target=self.target[place],
+            met=self.met[place],
+            fuse=self.fuse,
+            cosine=self.cosine,
+            temperature=self.temperature,
+        )
+
+
 class Function:
     """Wraps a callable ``item Long[B|1, M] -> Float[B, M]``: any model at all."""
 
@@ -223,6 +267,7 @@ NEEDS = {
     "vectors": "item vectors that can be shown (a VectorScorer)",
     "layers": "the vectors of several layers, as a graph model has",
     "dot": "a score that is linear in the item's vector, as a dot product is and a cosine is not",
+    "domains": "the states of two domains beside the query (a Crossed), which a run with a source domain has",
 }
 """What a sampler or a loss may need of a scorer beyond scores, and what each is called."""
 
@@ -232,7 +277,7 @@ def offered(scorer: Scorer) -> frozenset[str]:
     if not isinstance(scorer, VectorScorer):
         return frozenset()
     found = {"vectors"} | ({"layers"} if scorer.hops > 1 else set()) | ({"dot"} if scorer.linear else set())
-    return frozenset(found)
+    return frozenset(found | ({"domains"} if isinstance(scorer, Crossed) else set()))
 
 
 def gather(table: Tensor, place: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from negsieve.rng import streams
 from negsieve.samplers import named
 from negsieve.samplers.base import Sampler
 from negsieve.samplers.combine import With
-from negsieve.scorers import NEEDS, Dot, Narrowing, Scorer, VectorScorer, offered
+from negsieve.scorers import NEEDS, Crossed, Dot, Narrowing, Scorer, VectorScorer, offered
 from negsieve.seen import Seen
 from negsieve.training.engines import Parts
 from negsieve.training.price import PER_STEP, Settled, price
@@ -222,6 +222,9 @@ def _stand_in(model: Model, n_items: int) -> Scorer:
     if not isinstance(scorer, Dot):
         return scorer
     flat = torch.zeros(1, scorer.query.shape[1]).expand(n_items, -1)
+    if isinstance(scorer, Crossed):
+        sides = {"source": scorer.source, "target": scorer.target, "met": scorer.met, "fuse": scorer.fuse}
+        return Crossed(scorer.query, flat, **sides, cosine=scorer.cosine, temperature=scorer.temperature)
     stack = (flat,) * scorer.hops if scorer.hops > 1 else None
     return Dot(torch.zeros_like(scorer.query), flat, stack=stack, cosine=scorer.cosine, temperature=scorer.temperature)
 
