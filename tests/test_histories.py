@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negsieve.histories import Histories, Windows
+from negsieve.histories import Histories, Stretches, Windows
 
 
 def table(n, n_users, seed, times=4):
@@ -86,3 +86,20 @@ def test_an_empty_table_has_empty_histories():
         Histories(torch.tensor([0, 0]), torch.tensor([0]), n_users=2)
     with pytest.raises(ValueError, match=r"user ids run 0\.\.5"):
         Histories(torch.tensor([0, 5]), torch.tensor([0, 1]), n_users=2)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 4), st.integers(0, 9), st.integers(1, 7), st.data())
+def test_every_row_is_read_in_one_stretch_with_what_came_before(n, n_users, seed, length, data):
+    overlap = data.draw(st.integers(0, length - 1))
+    user, item, when = table(n, n_users, seed)
+    histories = Histories(user, item, when=when, n_users=n_users)
+    stretches = Stretches(histories, length, overlap=overlap)
+    assert len(stretches) == len(stretches.first) and (stretches.of >= 0).all()
+    for place, which in enumerate(stretches.of.tolist()):
+        first, many = int(stretches.first[which]), int(stretches.many[which])
+        owner = int(user[histories.row[place]])
+        begin, end = int(histories.offset[owner]), int(histories.offset[owner + 1])
+        assert 1 <= many <= length and begin <= first <= place < first + many <= end
+        assert place - first + 1 > min(overlap, place - begin)  # itself, and the overlap as far as there is any
+        assert (end - first - many) % (length - overlap) == 0  # cut from the end: the last row has the last place

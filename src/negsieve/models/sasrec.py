@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from negsieve.errors import UsageError
 from negsieve.histories import Histories, Windows
+from negsieve.models import packing
 from negsieve.models.base import Model, check_temperature, item_penalty, similarity_is_cosine
-from negsieve.models.selfattention import SelfAttention, Tokens
+from negsieve.models.selfattention import SelfAttention
 from negsieve.rng import streams
-from negsieve.scorers import Dot, Towers, gather
+from negsieve.scorers import Dot, Towers
 from negsieve.types import Batch
 
 _TOGETHER = 256  # users encoded together where all are wanted
@@ -117,46 +118,18 @@ class SASRec(Model):
 
     def _scorer(self, batch: Batch) -> Dot:
         if batch.history is None and batch.row is not None:
-            query = self._at_rows(batch.row, batch.noise)
+            reading = self._at_rows(batch.row)
         else:
             told = batch.history
             told = self.histories.latest(batch.user, self.max_len) if told is None else told
-            query = self._after(told, batch.noise)
+            reading = packing.after(told, self.max_len)
+        query = packing.states(self.encoder, self.item, reading, batch.noise)
         return Dot(query, self.item, cosine=self.cosine, temperature=self.temperature)
 
-    def _at_rows(self, row: Tensor, noise: int | None) -> Tensor:
-        """The state before each train row, its window encoded once for all its rows: ``Long[B]`` -> ``Float[B, D]``."""
+    def _at_rows(self, row: Tensor) -> packing.Reading:
+        """The state before each train row, its window encoded once for all its rows: ``Long[B]``."""
         place = self.histories.place[row]
-        window = self.windows.of[place]
-        known = window >= 0
-        asked, which = window[known].unique(return_inverse=True)
-        length, by = self.windows.many[asked].sort(stable=True)
-        rank = torch.empty_like(by)
-        rank[by] = torch.arange(len(by), device=by.device)
-        first, start = self.windows.first[asked[by]], length.cumsum(0) - length
-        token = torch.repeat_interleave(first - start, length)
-        token = token + torch.arange(len(token), device=token.device)
-        at = torch.full_like(row, -1)
-        own = rank[which]
-        at[known] = start[own] + place[known] - 1 - first[own]
-        return self._states(Tokens(self.histories.item[token], length, token), at, noise)
-
-    def _after(self, history: Tensor, noise: int | None) -> Tensor:
-        """The state after each history: ``Long[B, L]``, -1 for nothing, -> ``Float[B, D]``. The last T items count."""
-        real = history >= 0
-        real &= real.flip(1).cumsum(1).flip(1) <= self.max_len
-        length, by = real.sum(1).sort(stable=True)
-        item, real = history[by], real[by]
-        sample = (by[:, None] * history.shape[1] + torch.arange(history.shape[1], device=by.device))[real]
-        at = torch.empty_like(by)
-        at[by] = torch.where(length > 0, length.cumsum(0) - 1, -1)
-        return self._states(Tokens(item[real], length[length > 0], sample), at, noise)
-
-    def _states(self, tokens: Tokens, at: Tensor, noise: int | None) -> Tensor:
-        """The encoder's output at some tokens; -1: what an empty history has. ``Long[B]`` -> ``Float[B, D]``."""
-        state = self.encoder(gather(self.item, tokens.item), tokens, noise)
-        state = torch.cat([state, state.new_zeros(1, self.dim)])
-        return self.encoder.last(gather(state, torch.where(at < 0, len(tokens.item), at)))
+        return packing.at_places(self.histories, self.windows, self.windows.of[place], place - 1)
 
 
 class Reader:
