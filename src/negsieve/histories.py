@@ -140,7 +140,7 @@ def _stretches(
 
 
 def _places(first: Tensor, many: Tensor) -> tuple[Tensor, Tensor]:
-    """``first[i] .. first[i] + many[i] - 1`` for every i, end to end, and where each begins: ``Long[n], Long[W + 1]``."""
+    """``first + 0, .., first + many - 1`` of each, end to end, and where each begins: ``Long[n]``, ``Long[W + 1]``."""
     offset = torch.zeros(len(first) + 1, dtype=torch.long)
     offset[1:] = many.cumsum(0)
     jump = torch.repeat_interleave(first - offset[:-1], many)
