@@ -1,9 +1,11 @@
 """What cannot work is refused before anything is written."""
 
+import numpy as np
 import pytest
 import torch
 
 from negsieve.config import resolve
+from negsieve.data.dataset import Dataset
 from negsieve.errors import CapabilityError, ConfigError, UsageError
 from negsieve.rng import streams
 from negsieve.samplers.base import Chain, Sampler
@@ -101,3 +103,46 @@ def test_a_stage_on_another_model_needs_nothing_of_the_trained_one():
 def test_a_loss_in_place_of_a_sampler_is_told_apart(small, text, instead):
     with pytest.raises(UsageError, match=f"is a loss, not a sampler: {instead}$"):
         build.make_sampler(text, small)
+
+
+class Told(Sampler):
+    """Keeps what it was made with."""
+
+    def __init__(self, last_row, train) -> None:
+        super().__init__()
+        self.last_row, self.train_pairs = last_row, train
+
+    def sample(self, batch, scorer, rng):
+        return Negatives(torch.zeros(len(batch), 1, dtype=torch.long))
+
+
+def told(last_row, train) -> Sampler:
+    return Told(last_row, train)
+
+
+@pytest.mark.parametrize("order", [None, "given", "time"])
+def test_a_sampler_may_ask_for_last_rows_and_for_the_train_pairs_alone(small, monkeypatch, order):
+    import sys
+    import types
+    from dataclasses import replace
+
+    shop = types.ModuleType("shop_for_a_test")
+    shop.told = told
+    monkeypatch.setitem(sys.modules, "shop_for_a_test", shop)
+    dataset = small
+    timed = np.arange(len(dataset.interactions.user))[::-1] % 7
+    log = replace(dataset.interactions, timestamp=timed.astype(float))
+    for has_times in (False, True):
+        one = Dataset("timed", log if has_times else dataset.interactions, dataset.part)
+        if order == "time" and not has_times:
+            continue
+        text = "shop_for_a_test:told"
+        made = build.make_sampler(text, one, trusted=(text,), oracle=("valid",), order=order)
+        rows = one.rows("train")
+        user = one.interactions.user[rows]
+        when = timed[rows] if has_times and order != "given" else np.zeros(len(rows))
+        for person in range(one.n_users):
+            own = np.flatnonzero(user == person)
+            wanted = max(own, key=lambda row: (when[row], row)) if len(own) else -1
+            assert int(made.last_row[person]) == wanted
+        assert made.train_pairs.part == "train" and len(made.train_pairs) == len(one.train)

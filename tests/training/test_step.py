@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from negsieve.errors import CapabilityError, NonFiniteLoss
+from negsieve.histories import Histories
 from negsieve.losses import bpr
 from negsieve.models.mf import MF
+from negsieve.models.sasrec import SASRec
 from negsieve.rng import streams
-from negsieve.samplers.base import Sampler
+from negsieve.samplers.base import Chain, Sampler
 from negsieve.scorers import Function
 from negsieve.training.step import forward, refuse_non_finite, score_negatives
 from negsieve.types import Batch, Negatives
@@ -126,3 +128,37 @@ def test_a_step_in_which_the_score_overflows_names_the_score():
     outcome = step(mf, Negatives(torch.zeros(3, 1, dtype=torch.long)))
     with pytest.raises(NonFiniteLoss, match="is the score of the positive"):
         refuse_non_finite(outcome.penalty.sum(), outcome, mf, epoch=0, step=0, sampler="given")
+
+
+class Rated(Sampler):
+    """Takes the item that the scorer it was shown rates highest."""
+
+    def sample(self, batch, scorer, rng):
+        self.shown = scorer
+        return Negatives(scorer.score(torch.arange(9)[None]).argmax(1, keepdim=True))
+
+
+class RatedWithoutNoise(Rated):
+    noiseless = True
+
+
+def test_a_part_that_wants_no_noise_chooses_without_dropout_and_is_priced_with_it():
+    user, item = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([3, 4, 5, 6, 7])
+    history = Histories(user, item, n_users=4)
+    model = SASRec(4, 9, history=lambda order: history, dim=4, dropout=0.5, seed=1)
+    row = torch.tensor([1, 2, 4])
+    batch = Batch(user[row], item[row], row, noise=5)
+    outcomes = {kind: forward(model, Chain(kind()), bpr, batch, streams("t")) for kind in (Rated, RatedWithoutNoise)}
+    noisy, quiet = outcomes[Rated], outcomes[RatedWithoutNoise]
+    calm = model.frozen()(batch).score(torch.arange(9)[None])
+    assert torch.equal(quiet.negatives.item, calm.argmax(1, keepdim=True))
+    assert torch.equal(noisy.scorer.query, quiet.scorer.query)
+    assert not torch.allclose(noisy.scorer.query, model.frozen()(batch).query)
+    assert quiet.negative.requires_grad
+    torch.testing.assert_close(quiet.negative, quiet.scorer.score(quiet.negatives.item))
+
+
+def test_a_model_without_noise_is_encoded_once():
+    mf, sampler = model(), RatedWithoutNoise()
+    batch = Batch(BATCH.user, BATCH.item, torch.arange(3), noise=5)
+    assert forward(mf, sampler, bpr, batch, streams("t")).scorer is sampler.shown

@@ -18,11 +18,15 @@ class Model(nn.Module, ABC):
     """A recommender with ``n_users`` users and ``n_items`` items, both numbered from 0.
 
     ``dim`` is the width of the vectors that its scorer shows, for samplers with gates of their own.
+    ``noisy`` says whether a forward pass may depend on ``Batch.noise``: one that does not is never done
+    twice for a sampler that chooses without noise. What a noisy model's scorer shows without gradient
+    (``vectors``) must still carry gradients of its parameters where they are asked for.
     """
 
     n_users: int
     n_items: int
     dim: int
+    noisy: bool = True
 
     @abstractmethod
     def encode(self, batch: Batch) -> Scorer:

@@ -33,6 +33,8 @@ class LightGCN(Model):
     ``training.compiled_graph`` trains it with less of both.
     """
 
+    noisy = False
+
     def __init__(
         self,
         n_users: int,

@@ -22,6 +22,8 @@ class MF(Model):
     Memory: 4 * D * (U + I) bytes, three times that while Adam trains.
     """
 
+    noisy = False
+
     def __init__(
         self,
         n_users: int,

@@ -49,7 +49,8 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
     models.check_model(config.model)
     loss_name = build.name_loss(config.loss, config.sampler)
     model, seed = build.make_model(config, dataset), config.train.seed
-    sampler = build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted)
+    order = models.order_read(config.model)
+    sampler = build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted, order=order)
     loss = build.make_loss(loss_name, dataset, seed=seed)
     scorer = model.encode(_batch(config, dataset, rows=2))
     refused = _refusal(sampler, scorer, config, loss_name)

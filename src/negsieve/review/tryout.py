@@ -25,6 +25,7 @@ from negsieve.data.dataset import Dataset
 from negsieve.data.interactions import Interactions
 from negsieve.data.vocabulary import Vocabulary
 from negsieve.errors import CapabilityError, NegsieveError, UsageError
+from negsieve.models.named import order_read
 from negsieve.rng import derive, shuffled
 from negsieve.samplers import named
 from negsieve.samplers.base import Composition, Sampler
@@ -159,7 +160,8 @@ def _prove(config: RunConfig, dataset: Dataset, folder: Path, trusted: Collectio
 def _trainer(config: RunConfig, dataset: Dataset, path: Path, trusted: Collection[str], engine: str) -> Trainer:
     device, seed = build.pick_device(config.train.device), config.train.seed
     model = build.make_model(config, dataset)
-    sampler = build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted)
+    order = order_read(config.model)
+    sampler = build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted, order=order)
     return Trainer(
         model,
         Witness(sampler, dataset),

@@ -33,12 +33,15 @@ class Learner(nn.Module):
     elastic  names of buffers whose shape is known only at the first refresh; a checkpoint restores
              them into any fresh instance
     synthetic  whether it makes negatives that are vectors of their own, now or later
+    noiseless  whether it chooses by scores without the forward pass's own noise, such as dropout: a step
+               then gives all parts of the sampler such scores, and only prices the chosen with the noise
     """
 
     needs: frozenset[str] = frozenset()
     advice: str = ""
     elastic: tuple[str, ...] = ()
     synthetic: bool = False
+    noiseless: bool = False
 
     def begin(self, epoch: int, view: Encoder, rng: torch.Generator) -> None:
         """What a loop calls before every epoch, from 0: moves the schedules, then refreshes."""

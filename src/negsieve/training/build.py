@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator
-from copy import deepcopy
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from negsieve.scorers import NEEDS, Crossed, Dot, Narrowing, Scorer, VectorScore
 from negsieve.seen import Seen
 from negsieve.training.engines import Parts
 from negsieve.training.price import PER_STEP, Settled, price
+from negsieve.training.sampling import known_to, make_sampler
 from negsieve.types import Batch, Negatives
 
 _HANDED = ("positive", "negative", "negatives", *PER_STEP, "seed", "n_users", "n_items", "seen")
@@ -42,59 +42,6 @@ def pick_device(wanted: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"device {wanted!r}: this machine shows torch no CUDA device; use --device auto or cpu")
     return device
-
-
-def make_sampler(
-    text: str,
-    dataset: Dataset,
-    *,
-    dim: int = 64,
-    seed: int = 0,
-    trusted: Collection[str] = (),
-    oracle: Collection[str] = (),
-) -> Sampler:
-    """The sampler that a spec names, for a model of width ``dim``.
-
-    oracle  held-out parts that it may know beside train: whatever comes of it must be stamped
-
-    ``module:function`` is imported only when ``trusted`` holds its text.
-    """
-    parsed = spec.parse(text)
-    if parsed.outside and text not in trusted:
-        raise UsageError(
-            f"sampler {text!r} is code outside negsieve, which is imported only for whoever types it: "
-            f"repeat it as --sampler {text}, or sampler={text!r} in Python"
-        )
-    if parsed.name in losses.LOSSES and parsed.name not in {*named.METHODS, *named.ALIASES}:
-        instead = f"--sampler none --loss {text}" if parsed.name in losses.WHOLE else f"--loss {text}"
-        raise UsageError(f"{parsed.name} is a loss, not a sampler: {instead}")
-    function = named.find(parsed.name, allow_import=text in trusted)
-    # an index of its own: the sampler takes it along to its device
-    offers = {
-        "n_items": dataset.n_items,
-        "n_users": dataset.n_users,
-        "seen": known_to(dataset, oracle),
-        "explicit": deepcopy(dataset.explicit),
-        "dim": dim,
-        "seed": seed,
-    }
-    try:
-        made = spec.bind(function, parsed, offers)
-    except NegsieveError:
-        raise
-    except Exception as problem:
-        if parsed.name in named.METHODS:
-            raise
-        raise UsageError(f"sampler {text!r} failed while it was made: {type(problem).__name__}: {problem}") from problem
-    if not isinstance(made, Sampler):
-        raise UsageError(f"sampler {text!r} returned {type(made).__name__}, wanted a negsieve.samplers.base.Sampler")
-    return made
-
-
-def known_to(dataset: Dataset, oracle: Collection[str] = ()) -> Seen:
-    """The pairs that a sampler may know: train, and with an oracle the held-out parts it names."""
-    parts = ["train", *(part for part in ("valid", "test") if part in oracle)]
-    return dataset.seen(*parts, oracle=len(parts) > 1)
 
 
 def name_loss(text: str, sampler: str) -> str:
@@ -197,7 +144,8 @@ def tried(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ())
     model = _small(config.model)
     scorer = _stand_in(model, dataset.n_items)
     dim = scorer.query.shape[1] if isinstance(scorer, VectorScorer) else 1
-    sampler = make_sampler(config.sampler, dataset, dim=dim, trusted=trusted, oracle=config.oracle)
+    order = models.order_read(config.model)
+    sampler = make_sampler(config.sampler, dataset, dim=dim, trusted=trusted, oracle=config.oracle, order=order)
     refuse_unserved(sampler, scorer, sampler_name=config.sampler, model=config.model)
     loss = name_loss(config.loss, config.sampler)
     refuse_unserved_loss(loss, scorer, model=config.model)

@@ -21,6 +21,7 @@ from negsieve.data.dataset import Dataset
 from negsieve.errors import CannotCreate, ConfigError
 from negsieve.evaluation.evaluator import Evaluation
 from negsieve.kernels import native
+from negsieve.models.named import order_read
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run
@@ -136,9 +137,18 @@ def _work(
     run.log(f"{config.model}, {config.sampler}, {config.loss} on {dataset.name} ({dataset.hash[:12]}), {device}")
     run.log(f"engine {engine}, kernels {kernels}, threads {torch.get_num_threads()}")
     model, seed = build.make_model(config, dataset), config.train.seed
+    sampler = build.make_sampler(
+        config.sampler,
+        dataset,
+        dim=model.dim,
+        seed=seed,
+        trusted=trusted,
+        oracle=config.oracle,
+        order=order_read(config.model),
+    )
     trainer = Trainer(
         model,
-        build.make_sampler(config.sampler, dataset, dim=model.dim, seed=seed, trusted=trusted, oracle=config.oracle),
+        sampler,
         loss=build.make_loss(config.loss, dataset, seed=seed),
         dataset=dataset,
         evaluator=build.make_evaluator(config, dataset, device=device),

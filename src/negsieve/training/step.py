@@ -7,7 +7,7 @@ same five lines.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,11 +53,14 @@ def forward(
 ) -> Outcome:
     """Encodes once, draws, scores the chosen with gradient, and prices every row.
 
+    A sampler with a part that is ``noiseless`` draws by a second encoding, without noise and gradient, where
+    the model's forward pass has noise at all.
+
     ``lap`` is called with the name of each stage as it ends, for whoever keeps the time.
     """
     scorer = model.encode(batch)
     lap("encode")
-    negatives = sampler.sample(batch, scorer, rng)
+    negatives = sampler.sample(batch, _chooser(model, sampler, batch, scorer), rng)
     lap("sample")
     positive, negative = score_both(scorer, batch, negatives)  # [B], [B, K]
     outcome = Outcome(
@@ -71,6 +74,16 @@ def forward(
     )
     lap("score")
     return outcome
+
+
+def _chooser(model: Model, sampler: Sampler, batch: Batch, scorer: Scorer) -> Scorer:
+    """The scorer that the sampler draws by: the step's own, or one without noise."""
+    if batch.noise is None or not model.noisy:
+        return scorer
+    if not any(getattr(part, "noiseless", False) for part in sampler.modules()):
+        return scorer
+    with torch.no_grad():
+        return model.encode(replace(batch, noise=None))
 
 
 def score_both(scorer: Scorer, batch: Batch, negatives: Negatives) -> tuple[Tensor, Tensor]:
