@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negsieve.histories import Histories, Stretches, Windows
+from negsieve.histories import Aside, Histories, Stretches, Windows
 
 
 def table(n, n_users, seed, times=4):
@@ -103,3 +103,14 @@ def test_every_row_is_read_in_one_stretch_with_what_came_before(n, n_users, seed
         assert 1 <= many <= length and begin <= first <= place < first + many <= end
         assert place - first + 1 > min(overlap, place - begin)  # itself, and the overlap as far as there is any
         assert (end - first - many) % (length - overlap) == 0  # cut from the end: the last row has the last place
+
+
+def test_an_aside_knows_its_places_and_moves_along():
+    source = Histories(torch.tensor([0, 0, 1]), torch.tensor([4, 2, 0]), n_users=3)
+    aside = Aside(source, before=torch.tensor([-1, 1]), last=torch.tensor([1, 2, -1]), n_items=5)
+    assert aside.latest(torch.tensor([2, 0])).tolist() == [-1, 1]
+    assert not aside.state_dict() and aside.to("meta").before.device.type == "meta"
+    with pytest.raises(ValueError, match=r"before names places -1\.\.3, wanted -1\.\.2"):
+        Aside(source, before=torch.tensor([-1, 3]), last=torch.tensor([1, 2, -1]), n_items=5)
+    with pytest.raises(ValueError, match="last has 1 users, wanted the 3"):
+        Aside(source, before=torch.tensor([1]), last=torch.tensor([1]), n_items=5)

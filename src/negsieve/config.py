@@ -66,7 +66,7 @@ class DataConfig(_Strict):
     rating_min: float | None = None
     negatives: str | None = Field(None, description="a file of pairs that users turned down")
     negatives_below: float | None = Field(None, description="rows rated lower are explicit negatives")
-    duplicates: Literal["first", "last", "sum"] = "first"
+    duplicates: Literal["first", "last", "sum", "keep"] = "first"
     core: int | tuple[int, int] = 0
     since: str | float | None = None
     until: str | float | None = None

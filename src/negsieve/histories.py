@@ -64,6 +64,37 @@ class Histories(nn.Module):
         return self.item[place.clamp_max(len(self) - 1)].masked_fill_(place >= end[:, None], -1)
 
 
+class Aside(nn.Module):
+    """What users did in source domains, beside the rows of a target domain.
+
+    source   the source rows that may be known, items numbered 0 to ``n_items - 1`` in a numbering of their own
+    before   ``Long[n]``, one a target row, counted as ``Batch.row`` counts: the place in ``source.item`` of the last
+             source row before it in the user's merged order; -1 where none is
+    last     ``Long[U]``: such a place for what is judged of the user; where nothing is, of the last source row
+    n_items  items of all source domains together
+
+    Raises ValueError for places that do not exist. Memory: 8 bytes a target row and a user beside ``source``.
+    Buffers move with ``.to()`` and stay out of checkpoints, because the data hash already fixes them.
+    """
+
+    def __init__(self, source: Histories, *, before: Tensor, last: Tensor, n_items: int) -> None:
+        super().__init__()
+        for name, place in (("before", before), ("last", last)):
+            if len(place) and not -1 <= int(place.min()) <= int(place.max()) < len(source):
+                raise ValueError(
+                    f"{name} names places {int(place.min())}..{int(place.max())}, wanted -1..{len(source) - 1}"
+                )
+        if len(last) != source.n_users:
+            raise ValueError(f"last has {len(last)} users, wanted the {source.n_users} of the source rows")
+        self.source, self.n_items = source, n_items
+        self.register_buffer("before", before, persistent=False)
+        self.register_buffer("last", last, persistent=False)
+
+    def latest(self, user: Tensor) -> Tensor:
+        """The last source row before what is judged of some users: ``Long[B]`` -> ``Long[B]``, -1 for none."""
+        return self.last[user]
+
+
 class Windows(nn.Module):
     """The stretches of at most ``length`` inputs that cover every target position of every user, each once.
 

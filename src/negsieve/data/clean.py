@@ -12,7 +12,7 @@ from negsieve.data.interactions import ExplicitNegatives, Interactions
 from negsieve.data.vocabulary import Vocabulary
 from negsieve.errors import DataError, UsageError
 
-DUPLICATES = ("first", "last", "sum")
+DUPLICATES = ("first", "last", "sum", "keep")
 LAST_SECOND = 253_402_300_800
 """The end of the year 9999: times beyond it are no seconds since 1970."""
 
@@ -25,8 +25,12 @@ def rules(
     since: object,
     until: object,
     negatives_below: float | None = None,
+    apart: bool = False,
 ) -> dict:
-    """The cleaning rules in one checked, JSON-ready form. Raises UsageError for one that makes no sense."""
+    """The cleaning rules in one checked, JSON-ready form. Raises UsageError for one that makes no sense.
+
+    apart  an id is another item in every domain
+    """
     if duplicates not in DUPLICATES:
         raise UsageError(f"duplicates {duplicates!r} is none of {', '.join(DUPLICATES)}")
     if rating_min is not None and not np.isfinite(rating_min):
@@ -41,14 +45,18 @@ def rules(
             f"negatives_below={negatives_below:g} is above rating_min={rating_min:g}: a rating between them would be "
             "liked and disliked at once"
         )
-    below = {} if negatives_below is None else {"negatives_below": float(negatives_below)}
-    return below | {
-        "rating_min": None if rating_min is None else float(rating_min),
-        "since": moment(since, "since"),
-        "until": moment(until, "until"),
-        "duplicates": duplicates,
-        "core": [int(one) for one in both],
-    }
+    more = {} if negatives_below is None else {"negatives_below": float(negatives_below)}
+    return (
+        more
+        | ({"apart": True} if apart else {})
+        | {
+            "rating_min": None if rating_min is None else float(rating_min),
+            "since": moment(since, "since"),
+            "until": moment(until, "until"),
+            "duplicates": duplicates,
+            "core": [int(one) for one in both],
+        }
+    )
 
 
 def moment(value: object, name: str) -> float | None:
@@ -176,7 +184,10 @@ def _distinct(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[st
     rating = log.rating
     if rules["duplicates"] == "sum" and rating is None:
         raise DataError("found no rating column, wanted one for duplicates='sum'", file=source)
-    key = log.user * len(log.items) + log.item  # [n]
+    if rules["duplicates"] == "keep":
+        return rows, rating
+    item, n_items = _items(log, rules)
+    key = log.user * n_items + item  # [n]
     if log.part is not None and len(rows):
         _, group = np.unique(key[rows], return_inverse=True)
         earliest = np.full(group.max() + 1, 127, dtype=np.int8)
@@ -196,6 +207,13 @@ def _distinct(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[st
     return np.sort(order[ends if rules["duplicates"] == "last" else starts]), rating
 
 
+def _items(log: Interactions, rules: dict) -> tuple[np.ndarray, int]:
+    """What counts as an item of each row, and how many there can be: an id, or an id in a domain."""
+    if not rules.get("apart") or log.domain is None:
+        return log.item, len(log.items)
+    return log.item * len(log.domains) + log.domain, len(log.items) * len(log.domains)
+
+
 def _summed(rating: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Ratings with each group's sum at its first row; rows without a rating add nothing to those with one."""
     values = rating[order]
@@ -211,8 +229,9 @@ def _cored(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, 
     before, rounds = len(rows), 0
     if max(by_user, by_item) <= 1:
         return rows, rounds
+    items, _ = _items(log, rules)
     while len(rows):
-        user, item = log.user[rows], log.item[rows]
+        user, item = log.user[rows], items[rows]
         keep = (np.bincount(user)[user] >= by_user) & (np.bincount(item)[item] >= by_item)
         if keep.all():
             break

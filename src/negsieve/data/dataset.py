@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from negsieve.data.digest import add_column, add_texts
+from negsieve.data.domains import SourceRows, aside_of
 from negsieve.data.interactions import Interactions
 from negsieve.data.vocabulary import Vocabulary
 from negsieve.errors import DataError
-from negsieve.histories import Histories
+from negsieve.histories import Aside, Histories
 from negsieve.seen import Seen
 
 PARTS = ("train", "valid", "test")
@@ -26,6 +28,7 @@ class Dataset:
     part   ``int8[n]``: 0 train, 1 valid, 2 test, -1 in none of them
     split  how the parts were made, for summaries and manifests
     explicit  what users turned down, as far as training may know it; its part is "negatives"
+    aside  the users' rows in source domains, where there are any: side information, no part of the catalogue
     """
 
     name: str
@@ -33,6 +36,7 @@ class Dataset:
     part: np.ndarray
     split: dict = field(default_factory=dict)
     explicit: Seen | None = None
+    aside: SourceRows | None = None
 
     @property
     def users(self) -> Vocabulary:
@@ -73,19 +77,46 @@ class Dataset:
     def histories(self, *parts: str, order: str = "time") -> Histories:
         """The rows of the named parts as users' sequences; ``order``: "time", ties by row, or "given", by row.
 
-        Raises DataError where the log has no times, or one time for all rows, and so no such order.
+        A log without times whose rows have positions stands in that order. Raises DataError where the log has
+        neither, or one time for all rows, and so no such order.
         """
         rows, (user, item) = self.rows(*parts), self.pairs(*parts)
+        when = self._times(order)
+        when = None if when is None else torch.from_numpy(when[rows])
+        return Histories(user, item, when=when, n_users=self.n_users, order=order, part="+".join(parts))
+
+    def asides(self, *parts: str, order: str = "time") -> Aside | None:
+        """What is known of the source domains beside the rows of the named parts; None without source domains.
+
+        Judged next are the rows of other parts: ``latest`` is the last source row before a user's first of them.
+        Raises DataError as ``histories``.
+        """
+        if self.aside is None:
+            return None
+        return aside_of(
+            self.aside,
+            user=self.interactions.user,
+            part=self.part,
+            timestamp=self._times(order),
+            known=[PARTS.index(part) for part in parts],
+            n_users=self.n_users,
+            order=order,
+            name="+".join(parts),
+        )
+
+    def _times(self, order: str) -> np.ndarray | None:
+        """What rows are ordered by, ``float64[n]``; None: as they stand."""
         when = self.interactions.timestamp if order == "time" else None
-        if order == "time" and (when is None or (when == when[:1]).all()):
+        if order != "time" or (when is None and "position" in self.interactions.facts.get("columns", {})):
+            return None
+        if when is None or (when == when[:1]).all():
             raise DataError(
                 f"{self.name!r} has {'no timestamp column' if when is None else 'the same timestamp in every row'}, so "
                 "nothing says what a user did first, which a sequence model needs. Name the column with "
                 '--set "data.columns={timestamp: <name>}"; or, where the rows of every user stand in order, say '
                 "sasrec:order=given."
             )
-        when = None if when is None else torch.from_numpy(when[rows])
-        return Histories(user, item, when=when, n_users=self.n_users, order=order, part="+".join(parts))
+        return when
 
     @cached_property
     def train(self) -> Seen:
@@ -106,29 +137,25 @@ class Dataset:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) over ids, dense columns, domains, parts and explicit negatives; not the name or titles.
+        """SHA-256 (hex) over ids, dense columns, parts, explicit negatives and source rows; not the name or titles.
 
         Equal data have equal hashes on every machine. Cost: one pass, about a second a gigabyte.
         """
         log = self.interactions
         digest = hashlib.sha256(b"negsieve data 1")
         for kind, texts in (("users", self.users), ("items", self.items), ("domains", log.domains)):
-            digest.update(f"\n{kind} {len(texts)}\n".encode())
-            for text in texts:
-                raw = text.encode("utf-8")
-                digest.update(b"%d:" % len(raw))
-                digest.update(raw)
+            add_texts(digest, kind, texts)
         columns = (
             *(("user", log.user, "<i8"), ("item", log.item, "<i8"), ("rating", log.rating, "<f8")),
             *(("timestamp", log.timestamp, "<f8"), ("domain", log.domain, "<i2"), ("part", self.part, "|i1")),
         )
         for kind, column, layout in columns:
-            digest.update(f"\n{kind} {-1 if column is None else len(column)}\n".encode())
-            if column is not None:
-                digest.update(np.ascontiguousarray(column, dtype=layout).data)
+            add_column(digest, kind, column, layout=layout)
         if self.explicit is not None:
             digest.update(f"\nnegatives {len(self.explicit)}\n".encode())
             digest.update(np.ascontiguousarray(self.explicit.key.cpu().numpy(), dtype="<i8").data)
+        if self.aside is not None:
+            self.aside.add_to(digest)
         return digest.hexdigest()
 
     @cached_property

@@ -48,7 +48,7 @@ def read(
     columns       ``{"user": "col", ...}`` where the names are not recognised; "" leaves a column out
     rating_min    keep rows rated at least this
     duplicates    of rows that repeat a (user, item) pair keep the "first" or "last" by time (by row
-                  without times), or the first with the ratings added up: "sum"
+                  without times), or the first with the ratings added up: "sum"; "keep" keeps all
     core          keep users and items with at least so many rows, until none is left to drop;
                   two numbers: of users, of items
     since, until  keep times from ``since`` on and before ``until``: numbers, dates or ISO texts
@@ -56,7 +56,8 @@ def read(
     memory_limit  DuckDB's limit such as "600MB"; what does not fit goes to a temporary folder
     negatives_below  rows rated lower are explicit negatives instead of interactions
     item_ids      "shared": an id is the same item in all domains; "by-domain": an id that occurs in
-                  several domains is an item of each, spelled ``domain:id``
+                  several domains is an item of each, spelled ``domain:id``; "apart": an item of each, spelled
+                  as it is, for domains that ``domains.take_apart`` parts
 
     Returns ``Interactions`` with users, items and domains numbered by first appearance among the
     rows kept, and ``facts`` that say what was guessed, refused and dropped. The result does not
@@ -73,11 +74,12 @@ def read(
         since=since,
         until=until,
         negatives_below=negatives_below,
+        apart=item_ids == "apart",
     )
     if isinstance(skip_bad, bool) or int(skip_bad) != skip_bad or skip_bad < 0:
         raise UsageError(f"skip_bad is {skip_bad!r}, wanted a whole number from 0 on")
-    if item_ids not in ("shared", "by-domain"):
-        raise UsageError(f"item_ids {item_ids!r} is neither 'shared' nor 'by-domain'")
+    if item_ids not in ("shared", "by-domain", "apart"):
+        raise UsageError(f"item_ids {item_ids!r} is none of 'shared', 'by-domain' and 'apart'")
     opened = open_source(source, format=format, said=said)
     try:
         with Intake(memory_limit=memory_limit) as intake:
