@@ -54,9 +54,12 @@ class Histories(nn.Module):
     def __len__(self) -> int:
         return len(self.item)
 
-    def latest(self, user: Tensor, length: int) -> Tensor:
-        """The last ``length`` items of some users: ``Long[B]`` -> ``Long[B, length]``, oldest first, then -1."""
-        end = self.offset[user + 1]
+    def latest(self, user: Tensor, length: int, *, last: Tensor | None = None) -> Tensor:
+        """The last ``length`` items of some users: ``Long[B]`` -> ``Long[B, length]``, oldest first, then -1.
+
+        last  ``Long[B]``; a place of the user's in ``item`` after which nothing counts, -1: nothing at all counts
+        """
+        end = self.offset[user + 1] if last is None else torch.where(last < 0, self.offset[user], last + 1)
         first = torch.maximum(self.offset[user], end - length)
         place = first[:, None] + torch.arange(length, device=user.device)  # [B, length]
         if not len(self):

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from negsieve.histories import Histories
+from negsieve.histories import Aside, Histories
 from negsieve.kernels.score import score_candidates
 from negsieve.types import Batch
 
@@ -251,11 +251,12 @@ class HistoryEncoder(Protocol):
 
     order: str  # in which it reads a user's rows: "time" or "given"
     item: Tensor  # [I, D]
+    aside: Aside | None  # what it knows of source domains; None: it reads nothing of them
 
     def __call__(self, batch: Batch) -> Scorer: ...
 
-    def reading(self, histories: Histories) -> HistoryEncoder:
-        """The same encoder with other histories of the users."""
+    def reading(self, histories: Histories, aside: Aside | None = None) -> HistoryEncoder:
+        """The same encoder with other histories of the users, and other rows of source domains where it reads any."""
         ...
 
     def towers(self) -> Towers:

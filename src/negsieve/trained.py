@@ -40,6 +40,7 @@ def open_trained(path: str | Path) -> Trained:
         n_items=dataset.n_items,
         train=dataset.train,
         history=lambda order: dataset.histories("train", order=order),
+        aside=lambda order: dataset.asides("train", order=order),
         seed=config.train.seed,
     )
     model.load_state_dict(run.load_best().groups["model"])

@@ -17,7 +17,7 @@ from torch import Tensor
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.errors import DataError, UsageError, nearest
 from negsieve.evaluation import sampled
-from negsieve.evaluation.fallback import ServeCold
+from negsieve.evaluation.fallback import ServeCold, known
 from negsieve.evaluation.metrics import (
     ACCURACY,
     AUC,
@@ -30,7 +30,7 @@ from negsieve.evaluation.metrics import (
     parse_metrics,
 )
 from negsieve.evaluation.rank import CHUNK, TopK, scored, top_k
-from negsieve.histories import Histories
+from negsieve.histories import Aside, Histories
 from negsieve.scorers import Encoder, HistoryEncoder
 from negsieve.seen import Seen
 
@@ -121,7 +121,7 @@ class Evaluator:
         self.dataset, self.protocol, self.chunk, self.device = dataset, protocol, chunk, torch.device(device)
         self.metrics = parse_metrics(metrics)
         self._held: dict[str, _Held] = {}
-        self._histories: dict[tuple[str, str], Histories] = {}
+        self._histories: dict[tuple[str, str, bool], tuple[Histories, Aside | None]] = {}
         self._candidates = dict(candidates or {})
         self._n_negatives, self._seed = n_negatives, seed
         if protocol == "sampled":
@@ -165,10 +165,10 @@ class Evaluator:
         """``fallback.knowing`` for what stands before ``part``, the histories kept from one validation to the next."""
         if not isinstance(encoder, HistoryEncoder):
             return encoder
-        key = (part, encoder.order)
+        key = (part, encoder.order, encoder.aside is None)
         if key not in self._histories:
-            self._histories[key] = self.dataset.histories(*_BEFORE[part], order=encoder.order)
-        return encoder.reading(self._histories[key])
+            self._histories[key] = known(encoder, self.dataset, *_BEFORE[part])
+        return encoder.reading(*self._histories[key])
 
     def _lay_out(self, part: str) -> _Held:
         if part not in PARTS[1:]:

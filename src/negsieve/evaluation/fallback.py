@@ -12,6 +12,7 @@ from torch import Tensor
 
 from negsieve.data.dataset import Dataset
 from negsieve.evaluation.rank import every_score
+from negsieve.histories import Aside, Histories
 from negsieve.scorers import Encoder, HistoryEncoder, Scorer
 from negsieve.types import Batch
 
@@ -19,11 +20,18 @@ from negsieve.types import Batch
 def knowing(encoder: Encoder, dataset: Dataset, *parts: str) -> Encoder:
     """The encoder with the rows of ``parts`` as users' histories, where it reads any; else itself.
 
+    One that reads source domains gets their rows too, as far as they stand before what ``parts`` stand before.
     Cost: a sort of the rows.
     """
     if not isinstance(encoder, HistoryEncoder):
         return encoder
-    return encoder.reading(dataset.histories(*parts, order=encoder.order))
+    return encoder.reading(*known(encoder, dataset, *parts))
+
+
+def known(encoder: HistoryEncoder, dataset: Dataset, *parts: str) -> tuple[Histories, Aside | None]:
+    """What such an encoder reads of ``parts``: users' histories, and the source rows beside them."""
+    aside = None if encoder.aside is None else dataset.asides(*parts, order=encoder.order)
+    return dataset.histories(*parts, order=encoder.order), aside
 
 
 class Popular:

@@ -115,3 +115,10 @@ def similarity_is_cosine(name: str) -> bool:
     if name not in ("dot", "cosine"):
         raise UsageError(f"similarity={name!r}, wanted 'dot' or 'cosine'")
     return name == "cosine"
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """``value`` if it is one of ``choices``. Raises UsageError otherwise."""
+    if value not in choices:
+        raise UsageError(f"{name}={value!r}, wanted {' or '.join(map(repr, choices))}")
+    return value

@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from negsieve import spec
 from negsieve.errors import UsageError
-from negsieve.histories import Histories
+from negsieve.histories import Aside, Histories
 from negsieve.models.base import Model
 from negsieve.models.lightgcn import LightGCN
 from negsieve.models.mf import MF
 from negsieve.models.sasrec import SASRec
+from negsieve.models.sasrec_cdr import SASRecCDR
 from negsieve.seen import Seen
 
-MODELS = {"mf": MF, "lightgcn": LightGCN, "sasrec": SASRec}
+MODELS = {"mf": MF, "lightgcn": LightGCN, "sasrec": SASRec, "sasrec_cdr": SASRecCDR}
 ALIASES = {"bpr": "mf", "bprmf": "mf", "bpr_mf": "mf", "light_gcn": "lightgcn", "sas_rec": "sasrec"}
-OFFERED = ("n_users", "n_items", "train", "history", "seed")
+OFFERED = ("n_users", "n_items", "train", "history", "aside", "seed")
 """What the data and the run give to a model, and nobody may set."""
 
 
@@ -28,18 +29,31 @@ def build_model(
     train: Seen,
     seed: int,
     history: Callable[[str], Histories] | None = None,
+    aside: Callable[[str], Aside | None] | None = None,
 ) -> Model:
     """The model that a spec such as ``lightgcn:dim=64,layers=3`` names, freshly initialised.
 
     history  ``order -> Histories`` of the train part, called by models that read them, which need it
+    aside    ``order -> Aside`` of the train part, the same for models that read source domains; None: there are none
     """
     parsed = spec.parse(text)
-    offers = {"n_users": n_users, "n_items": n_items, "train": train, "history": history or _untold, "seed": seed}
+    told = {"history": history or _untold, "aside": lambda order: _beside(aside, order)}
+    offers = {"n_users": n_users, "n_items": n_items, "train": train, **told, "seed": seed}
     return spec.bind(_kind(parsed), parsed, offers)
 
 
 def _untold(order: str) -> Histories:
     raise UsageError("this model reads what users did in order: give build_model a history, such as Dataset.histories")
+
+
+def _beside(aside: Callable[[str], Aside | None] | None, order: str) -> Aside:
+    found = None if aside is None else aside(order)
+    if found is None:
+        raise UsageError(
+            "this model reads a source domain beside the target: name both with --target and --source, or give "
+            "build_model an aside, such as Dataset.asides"
+        )
+    return found
 
 
 def check_model(text: str) -> None:
@@ -55,6 +69,11 @@ def order_read(text: str) -> str | None:
     if "history" not in wanted:
         return None
     return parsed.params.get("order", wanted["order"].default)
+
+
+def reads_aside(text: str) -> bool:
+    """Whether a model reads source domains beside the target."""
+    return "aside" in inspect.signature(_kind(spec.parse(text))).parameters
 
 
 def _kind(parsed: spec.Spec) -> Callable:

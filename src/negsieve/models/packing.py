@@ -63,6 +63,19 @@ def after(history: Tensor, longest: int) -> Reading:
 
 def states(encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None) -> Tensor:
     """The encoder's output at the tokens that are read; where nothing came before, the last norm's bias. ``[B, D]``."""
+    return encoder.last(gather(_inner(encoder, table, reading, noise), read_at(reading)))
+
+
+def steps(encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None) -> Tensor:
+    """The encoder's output at every token, and last what ``states`` gives where nothing came before: ``[T + 1, D]``."""
+    return encoder.last(_inner(encoder, table, reading, noise))
+
+
+def read_at(reading: Reading) -> Tensor:
+    """Where each row's state stands in ``steps``: ``Long[B]``."""
+    return torch.where(reading.at < 0, len(reading.tokens.item), reading.at)
+
+
+def _inner(encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None) -> Tensor:
     state = encoder(gather(table, reading.tokens.item), reading.tokens, noise)
-    state = torch.cat([state, state.new_zeros(1, state.shape[1])])
-    return encoder.last(gather(state, torch.where(reading.at < 0, len(state) - 1, reading.at)))
+    return torch.cat([state, state.new_zeros(1, state.shape[1])])

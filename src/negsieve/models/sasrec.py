@@ -16,9 +16,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 
 from negsieve.errors import UsageError
-from negsieve.histories import Histories, Windows
+from negsieve.histories import Aside, Histories, Windows
 from negsieve.models import packing
-from negsieve.models.base import Model, check_temperature, item_penalty, similarity_is_cosine
+from negsieve.models.base import Model, check_temperature, item_penalty, one_of, similarity_is_cosine
+from negsieve.models.pair import refuse_unfit
 from negsieve.models.selfattention import SelfAttention
 from negsieve.rng import streams
 from negsieve.scorers import Dot, Towers
@@ -72,15 +73,11 @@ class SASRec(Model):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not overlap < max_len:
-            raise UsageError(
-                f"overlap={overlap}, wanted less than max_len={max_len}: a window needs targets of its own"
-            )
         self.n_users, self.n_items, self.dim, self.max_len, self.order = n_users, n_items, dim, max_len, order
         self.cosine, self.temperature = similarity_is_cosine(similarity), check_temperature(temperature)
-        self.penalised = _checked("penalty", penalty, ("none", "items")) == "items"
-        last_only = _checked("windows", windows, ("all", "last")) == "last"
-        reference = _checked("pad_attention", pad_attention, ("masked", "reference")) == "reference"
+        self.penalised = one_of("penalty", penalty, ("none", "items")) == "items"
+        last_only = one_of("windows", windows, ("all", "last")) == "last"
+        reference = one_of("pad_attention", pad_attention, ("masked", "reference")) == "reference"
         rng = streams("init", seed=seed)
         self.item = nn.Parameter(nn.init.xavier_normal_(torch.empty(n_items, dim), generator=rng))
         self.encoder = SelfAttention(
@@ -93,8 +90,7 @@ class SASRec(Model):
             rng=rng,
         )
         self.histories = history(order)
-        if self.histories.part != "train":
-            raise UsageError(f"found histories of {self.histories.part}, wanted those of train: nothing else is learnt")
+        refuse_unfit(self.histories, overlap=overlap, max_len=max_len)
         self.windows = Windows(self.histories, max_len, overlap=overlap, last_only=last_only)
 
     def groups(self):
@@ -127,17 +123,20 @@ class SASRec(Model):
         return Dot(query, self.item, cosine=self.cosine, temperature=self.temperature)
 
     def _at_rows(self, row: Tensor) -> packing.Reading:
-        """The state before each train row, its window encoded once for all its rows: ``Long[B]``."""
+        """The state before each train row ``Long[B]``, its window encoded once for all its rows; -1: before nothing."""
         place = self.histories.place[row]
-        return packing.at_places(self.histories, self.windows, self.windows.of[place], place - 1)
+        window = self.windows.of[place].masked_fill(row < 0, -1)
+        return packing.at_places(self.histories, self.windows, window, place - 1)
 
 
 class Reader:
     """The frozen encoder: a user's query is the state after the user's history.
 
-    A batch's own ``history`` goes first, then ``row`` (the state before it), then the user's items of
-    ``histories``, those of train by default. There is no dropout.
+    A batch's own ``history`` goes first, then ``row`` (the state before it; -1: before nothing), then the user's
+    items of ``histories``, those of train by default. There is no dropout.
     """
+
+    aside = None
 
     def __init__(self, model: SASRec, histories: Histories | None = None) -> None:
         self._model, self._histories = model, histories
@@ -149,8 +148,8 @@ class Reader:
             batch = replace(batch, history=self._histories.latest(batch.user, self._model.max_len))
         return self._model._scorer(replace(batch, noise=None))
 
-    def reading(self, histories: Histories) -> Reader:
-        """The same model with other histories of the users."""
+    def reading(self, histories: Histories, aside: Aside | None = None) -> Reader:
+        """The same model with other histories of the users; it reads nothing of source domains."""
         return Reader(self._model, histories.to(self.item.device))
 
     def towers(self) -> Towers:
@@ -158,9 +157,3 @@ class Reader:
         users = torch.arange(self._model.n_users, device=self.item.device)
         query = torch.cat([self(Batch(some)).query for some in users.split(_TOGETHER)])
         return Towers(query, self.item, cosine=self._model.cosine, temperature=self._model.temperature)
-
-
-def _checked(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise UsageError(f"{name}={value!r}, wanted {' or '.join(map(repr, choices))}")
-    return value

@@ -14,7 +14,7 @@ from negsieve.data.dataset import Dataset
 from negsieve.errors import CapabilityError, ConfigError, DataError, NegsieveError, UsageError
 from negsieve.evaluation.evaluator import Evaluator
 from negsieve.evaluation.metrics import parse_metric
-from negsieve.histories import Histories
+from negsieve.histories import Aside, Histories
 from negsieve.models import named as models
 from negsieve.models.base import Model
 from negsieve.rng import streams
@@ -86,6 +86,7 @@ def make_model(config: RunConfig, dataset: Dataset) -> Model:
         n_items=dataset.n_items,
         train=dataset.train,
         history=lambda order: dataset.histories("train", order=order),
+        aside=lambda order: dataset.asides("train", order=order),
         seed=config.train.seed,
     )
 
@@ -160,7 +161,9 @@ def _small(model: str) -> Model:
     """The model that a spec names, for two users and two items."""
     pair, both = Seen([0, 1], [0, 1], n_users=2, n_items=2), torch.tensor([0, 1])
     history = Histories(both, both, n_users=2)
-    return models.build_model(model, n_users=2, n_items=2, train=pair, history=lambda order: history, seed=0)
+    aside = Aside(history, before=torch.tensor([-1, 0]), last=both, n_items=2)
+    told = {"history": lambda order: history, "aside": lambda order: aside}
+    return models.build_model(model, n_users=2, n_items=2, train=pair, **told, seed=0)
 
 
 def _stand_in(model: Model, n_items: int) -> Scorer:
@@ -275,6 +278,11 @@ def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
         raise DataError(
             f"no user of {dataset.name!r} has two rows in train, so nothing comes after anything: {config.model} has "
             "nothing to learn from. Choose mf or lightgcn, or a split that leaves more in train."
+        )
+    if models.reads_aside(config.model) and dataset.aside is None:
+        raise UsageError(
+            f"{config.model} reads a source domain beside the target, and {dataset.name!r} was loaded without one: "
+            "name both, such as --target toy --source game"
         )
     if config.train.drop_last and len(dataset.train) < config.train.batch_size:
         raise ConfigError(
