@@ -164,3 +164,11 @@ def test_setting_names_are_all_and_dotted():
     names = setting_names()
     assert {"name", "model", "data.split.ratios", "train.lr", "evaluate.protocol"} <= set(names)
     assert len(names) == len(set(names)) and "train" not in names
+
+
+def test_betas_are_adams_alone():
+    assert resolve(from_assignments(["train.betas=[0.9, 0.98]"])).train.betas == (0.9, 0.98)
+    with pytest.raises(ConfigError, match=r"train\.betas: found .*1\.5.* wanted two numbers between 0 and 1"):
+        resolve({"train": {"betas": [1.5, 0.9]}})
+    with pytest.raises(ConfigError, match="no betas with optimiser sgd"):
+        resolve({"train": {"optimiser": "sgd", "betas": [0.8, 0.98]}})

@@ -93,6 +93,7 @@ class TrainConfig(_Strict):
     drop_last: bool = False
     optimiser: Literal["adam", "adamw", "sgd", "adagrad", "sparse_adam", "rowwise_adagrad"] = "adam"
     lr: float | str = Field(1e-3, description="a number, or a schedule such as step:0.01:0.95:5")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="how fast Adam, in any form, forgets")
     momentum: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     l2: float = Field(1e-4, ge=0)
@@ -119,6 +120,20 @@ class TrainConfig(_Strict):
                 "l2 acts on the rows of a batch"
             )
         return self
+
+    @model_validator(mode="after")
+    def _only_adam_has_betas(self) -> TrainConfig:
+        if "adam" not in self.optimiser and self.betas != TrainConfig.model_fields["betas"].default:
+            raise ValueError(f"no betas with optimiser {self.optimiser}, which has none")
+        return self
+
+    @field_validator("betas")
+    @classmethod
+    def _below_one(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        first, second = betas
+        if not (0 < first < 1 and 0 < second < 1 and first * first < second):
+            raise ValueError("two numbers between 0 and 1, the square of the first below the second: [0.9, 0.98]")
+        return betas
 
     @field_validator("lr", mode="plain")
     @classmethod

@@ -91,6 +91,14 @@ def test_with_any_optimiser_that_moves_all_rows(small, optimiser):
     assert_equals_torch(small, settings(optimiser=optimiser, weight_decay=0.01, momentum=0.5))
 
 
+def test_with_other_betas(small):
+    other = engine_of(CompiledLightGCN, small, settings(betas=[0.7, 0.9]))
+    assert_same_numbers(other, engine_of(TorchEngine, small, settings(betas=[0.7, 0.9])))
+    usual = engine_of(TorchEngine, small, settings())
+    run_epoch(usual)
+    assert not torch.allclose(parameters(other), parameters(usual), rtol=1e-3)
+
+
 def test_with_users_and_items_without_an_edge(small):
     part, log = small.part.copy(), small.interactions
     part[(part == 0) & ((log.user % 5 == 0) | (log.item % 7 == 0))] = 2

@@ -84,6 +84,15 @@ def test_every_optimiser_and_loss_gives_the_numbers_of_autograd(small, tmp_path,
     assert_same(torch_run, compiled)
 
 
+@pytest.mark.parametrize("optimiser", ["adam", "sparse_adam"])
+def test_with_other_betas(small, tmp_path, optimiser):
+    train = {"optimiser": optimiser, "lr": 0.02}
+    other = both(small, tmp_path / "other", train=train | {"betas": [0.7, 0.9]})
+    assert_same(*other)
+    usual = session.start(settings("torch", train=train), small, path=tmp_path / "usual")
+    assert usual["metrics"] != other[0][0]["metrics"]
+
+
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -76,7 +76,7 @@ class CompiledMF(Engine):
         self.model, self.sampler, self.loss, self.meter, self.config = model, sampler, loss, meter, config
         self.user, self.item, self.sampler_name = user, item, sampler_name
         self.users, self.items, self.lr = model.user.data, model.item.data, 0.0
-        self.memory = RowMemory(self.users, self.items, rule=Rule(config.optimiser))
+        self.memory = RowMemory(self.users, self.items, rule=Rule(config.optimiser, betas=config.betas))
         self.draws = draws_of(sampler)
         self.block = _block(config, self.draws, model.dim, meter.every)
         self.remembers = any(_observes(one) for one in sampler.modules())

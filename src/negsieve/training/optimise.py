@@ -21,14 +21,14 @@ def make_optimiser(parameters: Iterable[nn.Parameter], config: TrainConfig) -> t
     common = {"lr": float(Schedule(config.lr)), "weight_decay": config.weight_decay, "fused": True}
     match config.optimiser:
         case "adam":
-            return torch.optim.Adam(parameters, **common)
+            return torch.optim.Adam(parameters, betas=config.betas, **common)
         case "adamw":
-            return torch.optim.AdamW(parameters, **common)
+            return torch.optim.AdamW(parameters, betas=config.betas, **common)
         case "sgd":
             return torch.optim.SGD(parameters, momentum=config.momentum, **common)
         case "adagrad":
             return torch.optim.Adagrad(parameters, **common | {"fused": parameters[0].device.type == "cpu"})
         case "sparse_adam":
-            return SparseAdam(parameters, lr=common["lr"])
+            return SparseAdam(parameters, lr=common["lr"], betas=config.betas)
         case "rowwise_adagrad":
             return RowwiseAdagrad(parameters, lr=common["lr"])
