@@ -47,6 +47,8 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     engine: str | None = None,
+    target: str | None = None,
+    source: str | Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     watch: Watcher | None = None,
@@ -58,13 +60,15 @@ def train(
     sampler   a spec such as ``"dns_mn:m=8,n=32"``, or ``"module:function:key=value"``
     loss      a spec; by default the one of the sampler's paper
     engine    "auto" (compiled kernels where they serve the run, else torch), "compiled" or "torch"
+    target    the domain that is trained on and recommended, where the log has several
+    source    domains that stand beside it, for models of several domains
     settings  nested settings of ``negsieve.config.RunConfig``, for example ``{"train": {"patience": 5}}``
     out       the run directory; by default a new one below ``runs/``
 
     Raises NegsieveError subclasses with what was found, what was wanted and what to do.
     """
     arguments = _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device, engine)
-    config = configured(data, settings, arguments)
+    config = configured(data, settings, arguments | _domains(target, source))
     dataset = dataset_of(data, config)
     path = Path(out) if out is not None else fresh_path(config, dataset)
     trusted = [spec for spec in (sampler,) if spec]
@@ -127,6 +131,8 @@ def compare(
     own: Sequence[str] = (),
     seeds: int | Sequence[int] = 3,
     baseline: str | None = None,
+    target: str | None = None,
+    source: str | Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     jobs: int = 1,
@@ -140,13 +146,14 @@ def compare(
               sampler or loss has that name, for example ``"pdns:train.l2=0.003"``
     seeds     how many (from ``train.seed`` on), or which
     baseline  the method that others are tested against; uniform on the first model by default
+    target, source  domains, as in ``train``
     out       the study's folder; the same call on the same folder goes on with what is missing
     jobs      runs at a time, each in a process of its own when more than one
     trusted   ``module:function`` samplers that may be imported: by default those given here
 
     Returns the table with ``rows``, ``study`` (folder) and ``report`` (page).
     """
-    config = configured(data, settings)
+    config = configured(data, settings, _domains(target, source))
     dataset = dataset_of(data, config)
     models, samplers, losses, methods, own = map(_one_or_more, (models, samplers, losses, methods, own))
     chosen = cross(models, samplers, losses) + [parse_method(text) for text in methods]
@@ -179,6 +186,8 @@ class Recommender:
         seed: int | None = None,
         device: str | None = None,
         engine: str | None = None,
+        target: str | None = None,
+        source: str | Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         out: str | Path | None = None,
     ) -> None:
@@ -193,6 +202,8 @@ class Recommender:
             "seed": seed,
             "device": device,
             "engine": engine,
+            "target": target,
+            "source": source,
             "settings": settings,
         }
         self._out = out
@@ -280,3 +291,10 @@ def _arguments(model, sampler, loss, epochs, lr, l2, batch_size, seed, device, e
     layer: dict[str, Any] = {key: value for key, value in top.items() if value is not None}
     layer["train"] = {key: value for key, value in inner.items() if value is not None}
     return layer
+
+
+def _domains(target: str | None, source: str | Sequence[str]) -> dict[str, Any]:
+    named = {"target": target} if target is not None else {}
+    if source:
+        named["source_domains"] = source if isinstance(source, str) else list(source)
+    return {"data": named}

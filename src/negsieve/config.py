@@ -40,7 +40,11 @@ class _Strict(BaseModel):
 
 
 class SplitConfig(_Strict):
-    """How interactions are split; ``auto``: given, else by time, else at random per user."""
+    """How interactions are split; ``auto``: given, else by time, else at random per user.
+
+    With a target auto is given, else loo. ``min_train``, ``needs_source`` and ``drop_last_user``
+    say of whom leave-one-out judges something.
+    """
 
     method: str = "auto"
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -48,6 +52,9 @@ class SplitConfig(_Strict):
     folds: int = Field(5, ge=2)
     fold: int = Field(0, ge=0)
     valid_from_train: float = Field(0.0, ge=0.0, lt=1.0)
+    min_train: int | None = Field(None, ge=1, description="loo: train rows a user needs; with a target 2")
+    needs_source: bool = Field(True, description="loo: a user needs a source row before the test row")
+    drop_last_user: bool = Field(False, description="loo: without the last user of the log, as some published code")
 
     @field_validator("ratios")
     @classmethod
@@ -66,6 +73,8 @@ class DataConfig(_Strict):
     rating_min: float | None = None
     negatives: str | None = Field(None, description="a file of pairs that users turned down")
     negatives_below: float | None = Field(None, description="rows rated lower are explicit negatives")
+    target: str | None = Field(None, description="the domain that is the catalogue; its log needs a domain column")
+    source_domains: tuple[str, ...] = Field((), description="domains that stand beside the target, as side information")
     duplicates: Literal["first", "last", "sum", "keep"] = "first"
     core: int | tuple[int, int] = 0
     since: str | float | None = None
@@ -73,6 +82,20 @@ class DataConfig(_Strict):
     skip_bad: int = Field(0, ge=0)
     memory_limit: str | None = None
     split: SplitConfig = SplitConfig()
+
+    @field_validator("source_domains", mode="before")
+    @classmethod
+    def _domains_listed(cls, value: Any) -> Any:
+        """``game,book`` as a list."""
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _beside_something(self) -> DataConfig:
+        if self.source_domains and self.target is None:
+            raise ValueError(
+                f"data.target beside data.source_domains={','.join(self.source_domains)}: the domain that is trained on"
+            )
+        return self
 
     @field_validator("since", "until", mode="before")
     @classmethod

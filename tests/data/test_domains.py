@@ -1,5 +1,6 @@
 """Domains: what is the catalogue, what stands beside it, and what is known when something is judged."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,15 @@ import pyarrow as pa
 import pytest
 import torch
 
+from negsieve.config import resolve
+from negsieve.data import snapshot
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.data.domains import take_apart
 from negsieve.data.read import read
-from negsieve.errors import DataError, UsageError
+from negsieve.data.split import split
+from negsieve.errors import ConfigError, DataError, UsageError
+from negsieve.loading import dataset_of, load_data
+from negsieve.review.tryout import fewer_users
 
 
 def log(rows, *, times=None):
@@ -119,3 +125,143 @@ def test_a_domain_that_cannot_be_is_said():
         take_apart(whole, "toy", sources=["book"])
     with pytest.raises(DataError, match="no domain column"):
         take_apart(replace(whole, domain=None, domains=()), "toy")
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_a_snapshot_holds_the_source_rows_and_the_hash_covers_them(tmp_path, times):
+    dataset = random_dataset(times=times)
+    snapshot.write(dataset, tmp_path)
+    found = snapshot.load(tmp_path)
+    assert found.hash == dataset.hash and found.aside.domains == dataset.aside.domains
+    assert [list(ids) for ids in found.aside.items] == [list(ids) for ids in dataset.aside.items]
+    for name in ("user", "item", "row", "target", "timestamp"):
+        one, two = getattr(found.aside, name), getattr(dataset.aside, name)
+        assert (one is None and two is None) or (one.dtype == two.dtype and np.array_equal(one, two))
+    moved = replace(dataset.aside, item=dataset.aside.item[::-1].copy())
+    assert len({dataset.hash, replace(dataset, aside=None).hash, replace(dataset, aside=moved).hash}) == 3
+    (tmp_path / "source.parquet").write_bytes(b"altered")
+    with pytest.raises(DataError, match=r"source\.parquet: found another SHA-256"):
+        snapshot.load(tmp_path)
+
+
+def test_fewer_users_keep_what_stood_beside_them():
+    dataset = random_dataset()
+    small = fewer_users(dataset, 5)
+    for order in ("time", "given"):
+        whole, part = dataset.asides("train", order=order), small.asides("train", order=order)
+        of = [dataset.users.numbers([name])[0] for name in small.users]
+        rows = np.isin(dataset.interactions.user[dataset.rows("train")], of)
+        latest = whole.latest(torch.tensor(of))
+        for one, two in ((part.latest(torch.arange(5)), latest), (part.before, whole.before[torch.from_numpy(rows)])):
+            assert [int(part.source.item[at]) for at in one if at >= 0] == [
+                int(whole.source.item[at]) for at in two if at >= 0
+            ]
+
+
+def eligible(mine, beside, least, needs_source):
+    """Brute force, over lists: users who keep ``least`` train rows and have a source row before the test row."""
+    found = set()
+    for user in range(len(mine.users)):
+        own = [
+            (when, row) for who, when, row in zip(mine.user, mine.timestamp, beside.target, strict=True) if who == user
+        ]
+        test = max(own)
+        rows = zip(beside.user, beside.timestamp, beside.row, strict=True)
+        before = any((when, row) < test for who, when, row in rows if who == user)
+        if len(own) - 2 >= least and (before or not needs_source):
+            found.add(user)
+    return found
+
+
+@pytest.mark.parametrize(("least", "needs_source"), [(2, True), (1, True), (4, False)])
+@pytest.mark.parametrize("seed", range(3))
+def test_leave_one_out_judges_who_can_be_judged(least, needs_source, seed):
+    mine, beside = take_apart(random_log(seed, n=700), "toy", sources=["game"])
+    data = split(mine, "loo", aside=beside, min_train=least, needs_source=needs_source)
+    wanted = eligible(mine, beside, least, needs_source)
+    for user in range(len(mine.users)):
+        own = np.flatnonzero(mine.user == user)
+        if user not in wanted:
+            assert (data.part[own] == -1).all()
+            continue
+        ranked = sorted(own, key=lambda row: (mine.timestamp[row], row))
+        assert data.part[ranked].tolist() == [0] * (len(own) - 2) + [1, 2]
+    assert data.split["users_judged"] == len(wanted) and data.split["users_left_out"] == len(mine.users) - len(wanted)
+    assert split(mine, "loo", aside=beside).split["min_train"] == 2, "a target has its own rule"
+    assert split(mine, aside=beside).split["method"] == "loo"
+
+
+def test_nobody_to_judge_is_said():
+    mine, beside = take_apart(log([("a", "1", "toy"), ("a", "2", "game"), ("b", "3", "toy")]), "toy", sources=["game"])
+    with pytest.raises(DataError, match="none of 2 users can be judged: 2 have under 4 rows, 2 no source row before"):
+        split(mine, "loo", aside=beside)
+
+
+def test_the_last_user_of_the_log_may_be_left_out():
+    mine, beside = take_apart(random_log(n=400), "toy", sources=["game"])
+    data = split(mine, "loo", aside=beside, drop_last_user=True)
+    assert data.split["without_user"] == mine.users[-1]
+    assert (data.part[mine.user == len(mine.users) - 1] == -1).all()
+
+
+def shuffled_table(seed=0):
+    """Rows in no order, whose positions say the order."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(72)
+    return {
+        "user_id": [f"u{at // 12}" for at in order],
+        "item_id": [f"i{one}" for one in rng.integers(0, 9, 72)],
+        "position": [int(at) % 12 for at in order],
+        "domain": rng.choice(["toy", "game"], 72).tolist(),
+    }
+
+
+def of_toys(**more):
+    return resolve({"data": {"target": "toy", "source_domains": "game", "duplicates": "keep"} | more}).data
+
+
+def test_positions_are_the_merged_order():
+    columns = shuffled_table()
+    dataset = load_data(pa.table(columns), config=of_toys())
+    lists = {}
+    for user, item, place, domain in zip(*columns.values(), strict=True):
+        lists.setdefault(user, []).append((place, item, domain))
+    for number, user in enumerate(dataset.users):
+        merged = sorted(lists[user])
+        own = dataset.interactions.user == number
+        assert [dataset.items[one] for one in dataset.interactions.item[own]] == [i for _, i, d in merged if d == "toy"]
+        theirs = dataset.aside.user == number
+        assert [dataset.aside.items[0][one] for one in dataset.aside.item[theirs]] == [
+            i for _, i, d in merged if d == "game"
+        ]
+        row = np.concatenate([dataset.aside.target[own], dataset.aside.row[theirs]])
+        kinds = np.array(["toy"] * own.sum() + ["game"] * theirs.sum())[np.argsort(row)]
+        assert kinds.tolist() == [d for *_, d in merged]
+    assert "position" in dataset.interactions.facts["columns"]
+    for order in ("time", "given"):
+        assert dataset.histories("train", order=order).item.tolist() == dataset.histories("train").item.tolist()
+    unread = load_data(pa.table(columns), config=resolve({}).data)
+    assert "position" not in unread.interactions.facts["columns"], "nobody asked for domains"
+    with pytest.raises(DataError, match=r"column 'position'|:position:|position.*wanted a finite number"):
+        load_data(pa.table(columns | {"position": ["x"] * 72}), config=of_toys())
+
+
+def test_repeats_may_be_kept_and_ids_of_two_domains_are_two_items():
+    columns = {"user_id": ["a"] * 6, "item_id": ["1", "1", "1", "2", "1", "3"]}
+    columns |= {"domain": ["toy", "game", "toy", "toy", "game", "toy"], "position": list(range(6))}
+    kept = load_data(pa.table(columns), config=of_toys())
+    assert len(kept.interactions) == 4 and len(kept.aside) == 2 and kept.n_items == 3
+    merged = load_data(pa.table(columns), config=of_toys(duplicates="first", split={"min_train": 1}))
+    assert len(merged.interactions) == 3 and len(merged.aside) == 1, "a pair is a pair within its domain"
+    assert len(kept.train) == 2 - 1 and len(kept.pairs("train")[0]) == 2, "the index merges, the table does not"
+
+
+def test_what_cannot_be_configured_is_said():
+    with pytest.raises(ConfigError, match=r"data: found .*wanted data\.target beside data\.source_domains=game"):
+        resolve({"data": {"source_domains": "game"}})
+    dataset = load_data(pa.table(shuffled_table()), config=of_toys())
+    config = resolve({"data": {"target": "game", "source_domains": ["toy"]}})
+    with pytest.raises(UsageError, match="found a Dataset of toy, wanted target 'game' with source"):
+        dataset_of(dataset, config)
+    assert dataset_of(dataset, resolve({"data": of_toys().model_dump()})) is dataset
+    assert json.dumps(dataset.split)

@@ -60,6 +60,8 @@ def check(
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
+    target: options.Target = None,
+    source: options.Source = None,
     negatives: options.NegativesFile = None,
     config: options.Config = None,
     set_: options.Set = None,
@@ -89,6 +91,8 @@ def check(
             data_format=format,
             split=split,
             negatives=negatives,
+            target=target,
+            source=source,
             train={"batch_size": batch_size, "device": device, "engine": engine},
         )
         names = canonical(samplers)

@@ -46,6 +46,8 @@ def compare(
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
+    target: options.Target = None,
+    source: options.Source = None,
     negatives: options.NegativesFile = None,
     jobs: options.Jobs = None,
     out: options.StudyFolder = None,
@@ -72,6 +74,8 @@ def compare(
             data_format=format,
             split=split,
             negatives=negatives,
+            target=target,
+            source=source,
             top={"oracle": oracle},
             train={
                 "epochs": epochs,

@@ -27,6 +27,8 @@ def summary(
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
+    target: options.Target = None,
+    source: options.Source = None,
     negatives: options.NegativesFile = None,
     config: options.Config = None,
     set_: options.Set = None,
@@ -46,6 +48,8 @@ def summary(
         data_format=format,
         split=split,
         negatives=negatives,
+        target=target,
+        source=source,
     )
     dataset = read(layers, quiet=True)
     from negsieve.data.summary import summary as describe

@@ -43,6 +43,8 @@ def explain(
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
+    target: options.Target = None,
+    source: options.Source = None,
     negatives: options.NegativesFile = None,
     config: options.Config = None,
     set_: options.Set = None,
@@ -65,6 +67,8 @@ def explain(
             data_format=format,
             split=split,
             negatives=negatives,
+            target=target,
+            source=source,
             top={"sampler": sampler, "model": model, "loss": loss},
         )
         early.check(resolve(layers), typed=sampler)

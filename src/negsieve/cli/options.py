@@ -78,7 +78,24 @@ Split = Annotated[
         completion=complete.splits,
     ),
 ]
-
+Target = Annotated[
+    str | None,
+    option(
+        "--target",
+        help="The domain that is trained on and recommended, where the log has several (see: negsieve data summary)",
+        panel=DATA,
+        metavar="DOMAIN",
+    ),
+]
+Source = Annotated[
+    list[str] | None,
+    option(
+        "--source",
+        help="A domain that stands beside the target, for models of several domains; repeatable, or a,b",
+        panel=DATA,
+        metavar="DOMAIN",
+    ),
+]
 NegativesFile = Annotated[
     str | None,
     option(

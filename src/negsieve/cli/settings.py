@@ -18,6 +18,8 @@ def layered(
     data_format: str | None = None,
     split: str | None = None,
     negatives: str | None = None,
+    target: str | None = None,
+    source: Sequence[str] | None = None,
     top: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
     below: Mapping[str, Any] | None = None,
@@ -34,8 +36,10 @@ def layered(
     options = dict(_given(top or {}))
     options["train"] = _given(train or {})
     options["data"] = _given(
-        {"source": data, "columns": _columns(columns), "format": data_format, "negatives": negatives}
+        {"source": data, "columns": _columns(columns), "format": data_format, "negatives": negatives, "target": target}
     )
+    if source:
+        options["data"]["source_domains"] = ",".join(source)
     if split is not None:
         options["data"]["split"] = {"method": split}
     layers = (below or {}, read_config(config) if config else {}, options, from_assignments(list(assignments or ())))

@@ -21,6 +21,7 @@ EXAMPLES = options.examples(
         "half of the negatives from what people skipped",
         "negsieve train log.csv --negatives skips.csv --sampler explicit:share=0.5",
     ),
+    ("one domain of a log of several", "negsieve train log.csv --target toy --source game"),
     ("a sampler of your own", "negsieve train log.csv --sampler shop.samplers:nearby:width=5"),
     ("the settings of another run, but one", "negsieve train --config runs/first/config.yaml --set train.lr=0.01"),
     ("go on with a run that was stopped", "negsieve train --resume runs/first"),
@@ -44,6 +45,8 @@ def train(
     columns: options.Columns = None,
     format: options.DataFormat = None,
     split: options.Split = None,
+    target: options.Target = None,
+    source: options.Source = None,
     negatives: options.NegativesFile = None,
     out: options.RunFolder = None,
     name: options.Name = None,
@@ -72,6 +75,7 @@ def train(
         settings.refuse_together(
             "--resume goes on with the run as it was configured",
             **training | {"model": model, "loss": loss, "columns": columns, "format": format, "split": split},
+            **{"target": target, "source": source},
             **{"oracle": oracle, "negatives": negatives, "out": out, "name": name, "config": config, "set": set_},
         )
         if data is not None:
@@ -88,6 +92,8 @@ def train(
                 data_format=format,
                 split=split,
                 negatives=negatives,
+                target=target,
+                source=source,
                 top={"model": model, "sampler": sampler, "loss": loss, "oracle": oracle, "name": name},
                 train=training,
             )
@@ -153,6 +159,10 @@ def data_lines(told: dict[str, Any]) -> list[str]:
         from negsieve.data.explicit import words
 
         lines.append(f"explicit negatives: {words(told['negatives'])}")
+    if told.get("target"):
+        from negsieve.data.summary import target_lines
+
+        lines += [f"{label}: {text}" for label, text in target_lines(told["target"])]
     gone = {step: count for step, count in told["dropped"].items() if count}
     if told["rows_rejected"]:
         gone = {"refused": told["rows_rejected"]} | gone

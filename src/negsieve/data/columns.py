@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from negsieve.errors import DataError, UsageError, nearest
 
-LOG_ROLES = ("user", "item", "rating", "timestamp", "domain", "split")
+LOG_ROLES = ("user", "item", "rating", "timestamp", "domain", "split", "position")
 TITLE_ROLES = ("item", "title")
 REQUIRED = {"user", "item"}
 
@@ -31,6 +31,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     ),
     "domain": ("domain", "category_domain", "domain_id", "domains"),
     "split": ("split", "fold", "set", "part", "subset"),
+    "position": ("position",),
     "title": ("title", "titles", "name", "item_name", "movie_title", "product_title", "item_title"),
 }
 """Names of a role, lower case; the first of each is its own name and wins over the others."""

@@ -67,6 +67,18 @@ class SourceRows:
         moment[np.lexsort((row, time))] = np.arange(len(row))
         return moment[: len(self.target)], moment[len(self.target) :]
 
+    def of_users(self, users: np.ndarray, rows: np.ndarray) -> SourceRows:
+        """The source rows of some users (ascending), who are numbered anew; ``rows``: their target rows."""
+        keep = np.isin(self.user, users)
+        return replace(
+            self,
+            user=np.searchsorted(users, self.user[keep]),
+            item=self.item[keep],
+            row=self.row[keep],
+            target=self.target[rows],
+            timestamp=None if self.timestamp is None else self.timestamp[keep],
+        )
+
     def add_to(self, digest) -> None:
         """Adds everything to a hash: ids, dense columns, order."""
         for name, ids in zip(self.domains, self.items, strict=True):

@@ -195,11 +195,13 @@ def _as_text(role: str, column: str, kind: str, columns: Columns, label: str) ->
     whole = base in _ID_TYPES or base in ("ENUM", '"NULL"', "NULL") or (base == "DECIMAL" and kind.endswith(",0)"))
     if role == "timestamp" and base in _TIME_TYPES:
         return f"epoch({column})::VARCHAR"
-    if role in ("rating", "timestamp") and (whole or base in ("FLOAT", "DOUBLE", "DECIMAL")):
+    numbers = ("rating", "timestamp", "position")
+    if role in numbers and (whole or base in ("FLOAT", "DOUBLE", "DECIMAL")):
         return f"{column}::VARCHAR"
-    if role not in ("rating", "timestamp") and whole:
+    if role not in numbers and whole:
         return f"{column}::VARCHAR"
-    wanted = {"rating": "numbers", "timestamp": "numbers, dates or times"}.get(role, "text or whole numbers")
+    wanted = "numbers" if role in numbers else "text or whole numbers"
+    wanted = "numbers, dates or times" if role == "timestamp" else wanted
     hint = (
         "; cast it first, for numbers that were read as floats may have changed" if base in ("FLOAT", "DOUBLE") else ""
     )

@@ -19,6 +19,7 @@ WANTED = {
     "item": "an id without control characters",
     "domain": "a name without control characters",
     "rating": "a finite number, or nothing",
+    "position": "a finite number",
     "split": f"one of {', '.join(PART_WORDS)}",
     "numbers": "a time as a number from 0 to 2^53",
     "moments": "a date or time such as 2024-05-31 or 2024-05-31T12:30:00Z, from 1970 on",
@@ -89,6 +90,8 @@ def _fault(role: str, kind: str) -> str:
         return f"({column} IS NOT NULL AND ({number(column)}) IS NULL)"
     if role == "timestamp":
         return f"(({time(column, kind=kind)}) IS NULL)"
+    if role == "position":
+        return f"(({number(column)}) IS NULL)"
     if role == "split":
         return f"(({part(column)}) IS NULL)"
     return f"({column} IS NULL OR {column} = '' OR regexp_matches({column}, '\\p{{Cc}}'))"

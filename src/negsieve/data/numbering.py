@@ -19,6 +19,7 @@ _TYPES = {
     "timestamp": np.float64,
     "domain": np.int16,
     "split": np.int8,
+    "position": np.float64,
 }
 
 
@@ -36,16 +37,20 @@ def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -
     Neither the number of threads nor the memory limit can change a bit of the result: a number is
     the rank of an id's first row, and rows are fetched by place. Memory: the columns of
     ``Interactions`` and the distinct ids; everything else may spill.
+
+    A column of positions is spent here: the places of a user's rows stay the user's, and get the rows in the
+    order of their positions, those of equal position as they stood.
     """
     names = {role: _names(intake, table, role) for role in ("user", "item", "domain") if role in roles}
     values = {role: f"{role}_names.number" for role in names}
     values["rating"] = judge.number('log."rating"')
     values["timestamp"] = judge.time('log."timestamp"', kind=kind)
     values["split"] = judge.part('log."split"')
+    values["position"] = judge.number('log."position"')
     joins = " ".join(f'JOIN {held.table} ON log."{role}" = {held.table}.text' for role, held in names.items())
     chosen = ", ".join(f'{values[role]} AS "{role}"' for role in roles)
     intake.run(f"CREATE TABLE dense AS SELECT {chosen} FROM {table} AS log {joins} ORDER BY log.rowid")
-    arrays = _fetched(intake, roles)
+    arrays = _in_order(_fetched(intake, roles))
     intake.run("DROP TABLE dense")
     return Interactions(
         user=arrays["user"],
@@ -85,3 +90,13 @@ def _fetched(intake: Intake, roles: tuple[str, ...]) -> dict[str, np.ndarray]:
             column = rows[role]
             array[start:end] = column.filled(np.nan) if role == "rating" and np.ma.isMaskedArray(column) else column
     return arrays
+
+
+def _in_order(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    position = arrays.pop("position", None)
+    if position is None:
+        return arrays
+    user = arrays["user"]
+    chosen = np.empty(len(user), dtype=np.int64)
+    chosen[np.argsort(user, kind="stable")] = np.lexsort((position, user))
+    return {role: array[chosen] for role, array in arrays.items()}

@@ -39,6 +39,7 @@ def read(
     memory_limit: str | None = None,
     negatives_below: float | None = None,
     item_ids: str = "shared",
+    positions: bool = False,
 ) -> Interactions:
     """Reads, judges, numbers and cleans a log.
 
@@ -58,6 +59,8 @@ def read(
     item_ids      "shared": an id is the same item in all domains; "by-domain": an id that occurs in
                   several domains is an item of each, spelled ``domain:id``; "apart": an item of each, spelled
                   as it is, for domains that ``domains.take_apart`` parts
+    positions     a column called ``position`` says in which order a user's rows stand; so does the column that
+                  ``columns`` names for it. Files by part have an order of their own and pass it over
 
     Returns ``Interactions`` with users, items and domains numbered by first appearance among the
     rows kept, and ``facts`` that say what was guessed, refused and dropped. The result does not
@@ -83,7 +86,8 @@ def read(
     opened = open_source(source, format=format, said=said)
     try:
         with Intake(memory_limit=memory_limit) as intake:
-            log = _ingest(intake, opened, said=said, skip_bad=int(skip_bad), item_ids=item_ids)
+            wanted = tuple(role for role in LOG_ROLES if role != "position" or positions or role in said)
+            log = _ingest(intake, opened, wanted, said=said, skip_bad=int(skip_bad), item_ids=item_ids)
     except duckdb.Error as fault:
         raise translated(fault, file=opened.pieces[0].label) from None
     except UnicodeDecodeError:
@@ -91,9 +95,11 @@ def read(
     return clean(log, rule, source=opened.pieces[0].label)
 
 
-def _ingest(intake: Intake, source: Source, *, said: Mapping[str, str], skip_bad: int, item_ids: str) -> Interactions:
+def _ingest(
+    intake: Intake, source: Source, wanted: tuple[str, ...], *, said: Mapping[str, str], skip_bad: int, item_ids: str
+) -> Interactions:
     for piece in source.pieces:
-        intake.take(piece, table="log", roles=LOG_ROLES, said=said)
+        intake.take(piece, table="log", roles=wanted, said=said)
     roles = _roles(intake, source)
     kind = time_kind(intake, "log") if "timestamp" in roles else "numbers"
     judge(intake, table="log", roles=roles, kind=kind)
@@ -103,9 +109,10 @@ def _ingest(intake: Intake, source: Source, *, said: Mapping[str, str], skip_bad
     intake.rejects.settle(skip_bad=skip_bad)
     if not rows:
         raise DataError("found no row below the header, wanted at least one", file=source.pieces[0].label)
-    if spread and item_ids == "by-domain":
-        _part_items(intake)
+    if spread and item_ids != "shared":
         titles = None if titles is None else _titles_by_domain(intake, titles)
+        if item_ids == "by-domain":
+            _part_items(intake)
     log = numbered(intake, table="log", roles=roles, kind=kind)
     if len(log.domains) > MAX_DOMAINS:
         raise DataError(f"found {len(log.domains)} domains, wanted at most {MAX_DOMAINS}", file=source.pieces[0].label)
@@ -121,7 +128,7 @@ def _roles(intake: Intake, source: Source) -> tuple[str, ...]:
     """The roles that the log has. Raises DataError when only some of its files have one."""
     given = [set(taken.columns.place) for taken in intake.taken]
     for taken, own in zip(intake.taken, given, strict=True):
-        lacking = set.union(*given) - own - {"split"}
+        lacking = set.union(*given) - own - {"split", "position"}
         if lacking:
             other = next(one.piece.label for one, has in zip(intake.taken, given, strict=True) if lacking & has)
             role = sorted(lacking)[0]
@@ -129,7 +136,8 @@ def _roles(intake: Intake, source: Source) -> tuple[str, ...]:
                 f"found no {role} column, though {other} has one; wanted the same in all", file=taken.piece.label
             )
     by_file = any(piece.part is not None for piece in source.pieces)
-    return tuple(role for role in LOG_ROLES if role in given[0] and not (role == "split" and by_file))
+    in_all = set.intersection(*given) | ({"split"} & given[0])
+    return tuple(role for role in LOG_ROLES if role in in_all and not (role in ("split", "position") and by_file))
 
 
 def _parts(intake: Intake, source: Source, log: Interactions) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from negsieve.data.dataset import Dataset
+from negsieve.data.domains import SourceRows
 from negsieve.data.interactions import Interactions
 from negsieve.data.vocabulary import Vocabulary
 from negsieve.errors import DataError, MissingInput
@@ -23,6 +25,9 @@ FORMAT = 1
 MANIFEST = "dataset.json"
 _FILES = ("users.parquet", "items.parquet", "interactions.parquet")
 _NEGATIVES = "negatives.parquet"
+_SOURCE = ("source_items.parquet", "source.parquet")
+_PLACE = "place"
+"""The column that says where a target row stood in the log of all domains."""
 _DENSE = {"user": np.int64, "item": np.int64, "part": np.int8}
 _OPTIONAL = {"rating": np.float64, "timestamp": np.float64, "domain": np.int16}
 
@@ -30,7 +35,7 @@ _OPTIONAL = {"rating": np.float64, "timestamp": np.float64, "domain": np.int16}
 def write(dataset: Dataset, folder: Path) -> None:
     """Writes users, items (with titles), interactions and dataset.json into ``folder``, which exists.
 
-    Explicit negatives, where there are any, have a file of their own.
+    Explicit negatives, where there are any, have a file of their own, and source domains have two.
 
     The caller makes the folder whole or absent (write into a temporary one, then rename).
     """
@@ -44,6 +49,8 @@ def write(dataset: Dataset, folder: Path) -> None:
     given = log.part if log.part is not None and not np.array_equal(log.part, dataset.part) else None
     if given is not None:
         rows["given"] = given
+    if dataset.aside is not None:
+        rows[_PLACE] = dataset.aside.target
     tables = (
         {"user_id": pa.array(list(log.users), pa.large_string())},
         items,
@@ -53,6 +60,8 @@ def write(dataset: Dataset, folder: Path) -> None:
     if dataset.explicit is not None:
         pairs = {"user": dataset.explicit.owner, "item": dataset.explicit.item}
         tables[_NEGATIVES] = {name: pa.array(column.cpu().numpy()) for name, column in pairs.items()}
+    if dataset.aside is not None:
+        tables |= dict(zip(_SOURCE, _source_tables(dataset.aside), strict=True))
     for name, columns in tables.items():
         pq.write_table(pa.table(columns), folder / name, compression="zstd", write_page_checksum=True)
     manifest = {
@@ -65,6 +74,8 @@ def write(dataset: Dataset, folder: Path) -> None:
         "hash": dataset.hash,
         "files": {name: _sha(folder / name) for name in tables},
     }
+    if dataset.aside is not None:
+        manifest["source_domains"] = list(dataset.aside.domains)
     manifest["manifest"] = _own_sha(manifest)
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -102,10 +113,34 @@ def load(folder: Path | str) -> Dataset:
         facts=manifest["facts"],
     )
     explicit = _negatives(folder / _NEGATIVES, log) if _NEGATIVES in manifest["files"] else None
-    dataset = Dataset(manifest["name"], log, columns["part"], manifest["split"], explicit)
+    aside = _source(folder, rows, manifest["source_domains"]) if "source_domains" in manifest else None
+    dataset = Dataset(manifest["name"], log, columns["part"], manifest["split"], explicit, aside)
     if dataset.hash != manifest["hash"]:
         raise DataError("found data with another hash than dataset.json lists", file=folder / _FILES[2])
     return dataset
+
+
+def _source_tables(aside: SourceRows) -> tuple[dict[str, pa.Array], dict[str, pa.Array]]:
+    texts = [text for ids in aside.items for text in ids]
+    domain = np.repeat(np.arange(len(aside.items), dtype=np.int16), [len(ids) for ids in aside.items])
+    rows = {name: getattr(aside, name) for name in ("user", "item", "row", "timestamp")}
+    return (
+        {"item_id": pa.array(texts, pa.large_string()), "domain": pa.array(domain)},
+        {name: pa.array(column) for name, column in rows.items() if column is not None},
+    )
+
+
+def _source(folder: Path, target_rows: pa.Table, domains: list[str]) -> SourceRows:
+    items, rows = (_table(folder / name) for name in _SOURCE)
+    texts, domain = items["item_id"].to_pylist(), items["domain"].to_numpy()
+    ends = np.searchsorted(domain, np.arange(len(domains) + 1))
+    return SourceRows(
+        *(_array(rows, name, np.int64) for name in ("user", "item", "row")),
+        target=_array(target_rows, _PLACE, np.int64),
+        timestamp=_array(rows, "timestamp", np.float64),
+        domains=tuple(domains),
+        items=tuple(Vocabulary(texts[a:b], kind="item") for a, b in pairwise(ends)),
+    )
 
 
 def _negatives(file: Path, log: Interactions) -> Seen:

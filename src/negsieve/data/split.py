@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from negsieve.data.dataset import Dataset
+from negsieve.data.domains import SourceRows
 from negsieve.data.explicit import settle
 from negsieve.data.interactions import Interactions
 from negsieve.errors import DataError, UsageError, nearest
@@ -32,6 +33,10 @@ def split(
     fold: int = 0,
     valid_from_train: float = 0.0,
     name: str = "",
+    aside: SourceRows | None = None,
+    min_train: int | None = None,
+    needs_source: bool = True,
+    drop_last_user: bool = False,
 ) -> Dataset:
     """Gives every row a part: 0 train, 1 valid, 2 test.
 
@@ -40,19 +45,24 @@ def split(
               part that this left empty though its share is above nothing gets one row, test first,
               as long as train keeps one more (RecBole's rule). Train always keeps at least one.
     loo       each user's last row by time is test and the one before it valid (rows at equal times,
-              and logs without times, go by row order); a user with under 3 rows keeps all in train
+              and logs without times, go by row order); a user with under 3 rows keeps all in train.
+              In the target of a log of several domains, and where ``min_train`` is given, a user is
+              judged who keeps ``min_train`` rows (2) in train and, with ``needs_source``, has a source
+              row before the test row. The rows of others, and with ``drop_last_user`` those of the
+              log's last user, are in no part
     temporal  one cut in time for all: rows before the first ratio's quantile train, rows from the
               second cut on test. Rows at the same time stay together, in the later part, so nothing
               in train is as late as anything in valid or test
     kfold     the rows of each user dealt at random over ``folds``; ``fold`` is test, the rest train.
               Over all folds each row is in test once
     none      all rows train
-    auto      given where the source marks valid or test rows, else temporal where there are times,
-              else ratio
+    auto      given where the source marks valid or test rows, else in a target loo, else temporal where
+              there are times, else ratio
 
     RecBole's words RS, LS and TO are taken for ratio, loo and temporal. ``valid_from_train`` moves
     that share of each user's train rows, by the rule of ``ratio``, to valid where there is no valid
-    row. Randomness is a function of ``seed`` and the row's place alone.
+    row. Randomness is a function of ``seed`` and the row's place alone. ``aside``: the rows of source domains,
+    which no split touches.
 
     Raises DataError when train comes out empty or the log lacks what the method needs, UsageError
     for arguments that make no sense. Cost: a few sorts of the log.
@@ -67,6 +77,10 @@ def split(
     elif chosen == "ratio":
         part = _ratio(interactions.user, shares, _shuffle(interactions, "split ratio", seed))
         told |= {"ratios": list(shares), "seed": seed}
+    elif chosen == "loo" and (min_train is not None or "target" in interactions.facts):
+        least = 2 if min_train is None else min_train
+        part, found = _judged_only(interactions, aside, least, needs_source=needs_source, without_last=drop_last_user)
+        told |= found
     elif chosen == "loo":
         part, whole = _leave_one_out(interactions)
         told["users_kept_whole"] = whole
@@ -87,7 +101,7 @@ def split(
             file=interactions.facts.get("name") or None,
         )
     told |= {word: int((part == at).sum()) for at, word in enumerate(("train", "valid", "test"))}
-    return settle(Dataset(name or interactions.facts.get("name", "") or "data", interactions, part, told))
+    return settle(Dataset(name or interactions.facts.get("name", "") or "data", interactions, part, told, aside=aside))
 
 
 def _method(log: Interactions, word: str) -> str:
@@ -99,6 +113,8 @@ def _method(log: Interactions, word: str) -> str:
         return method
     if log.part is not None and (log.part > 0).any():
         return "given"
+    if "target" in log.facts:
+        return "loo"
     return "temporal" if log.timestamp is not None else "ratio"
 
 
@@ -158,6 +174,43 @@ def _leave_one_out(log: Interactions) -> tuple[np.ndarray, int]:
     part = np.where(rank == n - 1, 2, np.where(rank == n - 2, 1, 0)).astype(np.int8)
     part[n < 3] = 0
     return part, len(np.unique(log.user[n < 3]))
+
+
+def _judged_only(
+    log: Interactions, aside: SourceRows | None, min_train: int, *, needs_source: bool, without_last: bool
+) -> tuple[np.ndarray, dict]:
+    """Leave-one-out of the users that can be judged; the rows of others are in no part, ``-1``."""
+    n_users = len(log.users)
+    when = np.arange(len(log)) if log.timestamp is None else log.timestamp
+    if aside is not None:
+        when, source = aside.moments(log.timestamp, order="time")
+    rank, n = _places(log.user, when)
+    short = np.bincount(log.user, minlength=n_users) < min_train + 2  # [U]
+    told = {"min_train": min_train}
+    lacking = np.zeros(n_users, dtype=bool)
+    if aside is not None:
+        first, last = np.full(n_users, np.iinfo(np.int64).max), np.full(n_users, -1)
+        np.minimum.at(first, aside.user, source)
+        np.maximum.at(last, log.user, when)
+        lacking = first > last
+        told |= {"needs_source": needs_source, "users_without_earlier_source": int(lacking.sum())}
+    out = short | (lacking & needs_source)
+    if without_last:
+        out[-1] = True
+        told["without_user"] = log.users[-1]
+    if out.all():
+        source = (
+            f", {lacking.sum():,} no source row before their last row" if aside is not None and needs_source else ""
+        )
+        raise DataError(
+            f"none of {n_users:,} users can be judged: {short.sum():,} have under {min_train + 2} rows{source}; lower "
+            "data.split.min_train, or choose another split",
+            file=log.facts.get("name") or None,
+        )
+    told |= {"users_too_short": int(short.sum()), "users_left_out": int(out.sum()), "users_judged": int((~out).sum())}
+    part = np.where(rank == n - 1, 2, np.where(rank == n - 2, 1, 0)).astype(np.int8)
+    part[out[log.user]] = -1
+    return part, told
 
 
 def _temporal(log: Interactions, shares: Sequence[float]) -> tuple[np.ndarray, list[float | None]]:

@@ -19,9 +19,9 @@ def summary(dataset: Dataset) -> dict:
 
     name, hash, counts (users, items, interactions, by part), density (share of all pairs),
     activity (quantiles of rows a user and an item), rejected, duplicates, dropped, time range,
-    domains and their overlaps, cold (users, items and rows of valid and test that train does not
-    know), saturated users, negatives (the explicit ones, where there are any), columns
-    and which were guessed, cleaning rules, split.
+    domains and their overlaps, the target and what stands beside it, cold (users, items and rows
+    of valid and test that train does not know), saturated users, negatives (the explicit ones,
+    where there are any), columns and which were guessed, cleaning rules, split.
     Cost: a few passes over the rows.
     """
     log, facts = dataset.interactions, dataset.interactions.facts
@@ -45,6 +45,7 @@ def summary(dataset: Dataset) -> dict:
         "users_without_items": facts.get("users_without_items", 0),
         "time": _time(log.timestamp),
         "domains": _domains(dataset),
+        "target": _target(dataset),
         "items_in_several_domains": facts.get("items_in_several_domains", 0),
         "cold": {word: _cold(dataset, word) for word in PARTS[1:]},
         "saturated_users": int(dataset.saturated_users.sum()),
@@ -83,6 +84,7 @@ def summary_lines(summary: dict) -> list[tuple[str, str]]:
         )
     if summary["items_in_several_domains"]:
         lines.append(("item ids in several domains", f"{summary['items_in_several_domains']:,}"))
+    lines += target_lines(summary["target"])
     for word, cold in summary["cold"].items():
         if cold["rows"]:
             lines.append((f"cold in {word}", _cold_words(cold)))
@@ -137,6 +139,49 @@ def _domains(dataset: Dataset) -> dict:
     ]
     several = int((np.sum(users, axis=0) > 1).sum())
     return {"each": each, "shared": shared, "users_in_several": several}
+
+
+def _target(dataset: Dataset) -> dict:
+    """The target domain, its sources, and for how many nothing of them came before; empty without a target.
+
+    "without_source": users with train rows and, before what comes after train, no source row. "alone": train rows
+    that are no user's first and have no source row before them.
+    """
+    told = dict(dataset.interactions.facts.get("target", {}))
+    if dataset.aside is None:
+        return told
+    order = "given" if dataset.interactions.timestamp is None else "time"
+    aside, history = dataset.asides("train", order=order), dataset.histories("train", order=order)
+    later = np.ones(len(history), dtype=bool)
+    first = history.offset[:-1][history.offset.diff() > 0]
+    later[history.row[first].numpy()] = False
+    trained = history.offset.diff() > 0
+    return told | {
+        "source_items": dataset.aside.n_items,
+        "users": int(trained.sum()),
+        "without_source": int((trained & (aside.last < 0)).sum()),
+        "positives": int(later.sum()),
+        "alone": int((aside.before.numpy()[later] < 0).sum()),
+    }
+
+
+def target_lines(told: dict) -> list[tuple[str, str]]:
+    """What ``summary`` says of the target as (label, text) pairs; none where there is no target."""
+    if not told:
+        return []
+    if "alone" not in told:
+        return [("target", f"{told['domain']}, without a source")]
+    shared = [f"{count:,} users {word}" for word, count in told.items() if word.startswith("shared with ")]
+    share = f"{told['alone'] / max(told['positives'], 1):.1%}"
+    return [
+        ("target", f"{told['domain']}: {', '.join(shared)}"),
+        ("source rows", f"{told['source_rows']:,} of {told['source_items']:,} items"),
+        ("users without source", f"{told['without_source']:,} of the {told['users']:,} in train"),
+        (
+            "positives without",
+            f"{told['alone']:,} of {told['positives']:,} ({share}) have no source row before them",
+        ),
+    ]
 
 
 def _cold(dataset: Dataset, part: str) -> dict:

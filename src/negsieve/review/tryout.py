@@ -256,7 +256,8 @@ def fewer_users(dataset: Dataset, many: int, *, seed: int = 0) -> Dataset:
     if refused is not None:
         user, item = refused[0], np.searchsorted(items, refused[1].numpy())
         explicit = Seen(user, item, n_users=many, n_items=len(items), part=dataset.explicit.part)
-    return Dataset(dataset.name, small, dataset.part[rows], dataset.split | {"users": many}, explicit=explicit)
+    aside = None if dataset.aside is None else dataset.aside.of_users(chosen, rows)
+    return Dataset(dataset.name, small, dataset.part[rows], dataset.split | {"users": many}, explicit, aside)
 
 
 def settings(given: RunConfig, **train: Any) -> RunConfig:
