@@ -131,6 +131,9 @@ class TrainConfig(_Strict):
     engine: Literal["auto", "compiled", "torch"] = Field(
         "auto", description="what does the steps; auto: compiled kernels where they serve the run, else torch"
     )
+    init_from: dict[str, str] = Field(
+        default_factory=dict, description="finished runs whose weights this one starts from: RUN, or PART=RUN,PART=RUN"
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(0, ge=0, description="0: the cores that this process may use")
     seed: int = 42
@@ -149,6 +152,15 @@ class TrainConfig(_Strict):
         if "adam" not in self.optimiser and self.betas != TrainConfig.model_fields["betas"].default:
             raise ValueError(f"no betas with optimiser {self.optimiser}, which has none")
         return self
+
+    @field_validator("init_from", mode="before")
+    @classmethod
+    def _by_part(cls, value: Any) -> Any:
+        """``RUN`` as ``{"model": RUN}``, ``target=RUN,source=RUN`` as the mapping that it says."""
+        if not isinstance(value, str | Path):
+            return value
+        parts = [one.partition("=") for one in str(value).split(",") if one.strip()]
+        return {(name if equals else "model").strip(): (run if equals else name).strip() for name, equals, run in parts}
 
     @field_validator("betas")
     @classmethod

@@ -43,6 +43,10 @@ class Model(nn.Module, ABC):
     def frozen(self) -> Encoder:
         """An encoder without gradients whose shared work (propagation) is already done."""
 
+    def starts(self) -> dict[str, str]:
+        """What may start from another run's weights: part -> the prefix of its tensors' names. "model" is all of it."""
+        return {"model": ""}
+
     def groups(self) -> Groups | None:
         """The train rows that share a forward pass and so are visited together; None: each row stands alone.
 

@@ -56,6 +56,9 @@ class CrossModel(Model):
     def _fused_still(self, source: Tensor, target: Tensor) -> Tensor:
         return self.fusion(source, target)
 
+    def starts(self):
+        return {"model": "", "target": "pair.target.", "source": "pair.source."}
+
     def groups(self):
         return self.pair.windows.groups
 

@@ -9,13 +9,14 @@ from negsieve import spec
 from negsieve.errors import UsageError
 from negsieve.histories import Aside, Histories
 from negsieve.models.base import Model
+from negsieve.models.dasl import DASL
 from negsieve.models.lightgcn import LightGCN
 from negsieve.models.mf import MF
 from negsieve.models.sasrec import SASRec
 from negsieve.models.sasrec_cdr import SASRecCDR
 from negsieve.seen import Seen
 
-MODELS = {"mf": MF, "lightgcn": LightGCN, "sasrec": SASRec, "sasrec_cdr": SASRecCDR}
+MODELS = {"mf": MF, "lightgcn": LightGCN, "sasrec": SASRec, "sasrec_cdr": SASRecCDR, "dasl": DASL}
 ALIASES = {"bpr": "mf", "bprmf": "mf", "bpr_mf": "mf", "light_gcn": "lightgcn", "sas_rec": "sasrec"}
 OFFERED = ("n_users", "n_items", "train", "history", "aside", "seed")
 """What the data and the run give to a model, and nobody may set."""
@@ -62,13 +63,16 @@ def check_model(text: str) -> None:
     spec.convert(_kind(parsed), parsed, skip=OFFERED)
 
 
-def order_read(text: str) -> str | None:
-    """The order in which a model reads users' histories, "time" or "given"; None: it reads none."""
+def setting(text: str, name: str) -> str | None:
+    """A parameter of the model that a spec names, as text: what is given, or its default; None: it has none such."""
     parsed = spec.parse(text)
     wanted = inspect.signature(_kind(parsed)).parameters
-    if "history" not in wanted:
-        return None
-    return parsed.params.get("order", wanted["order"].default)
+    return parsed.params.get(name, str(wanted[name].default)) if name in wanted else None
+
+
+def order_read(text: str) -> str | None:
+    """The order in which a model reads users' histories, "time" or "given"; None: it reads none."""
+    return setting(text, "order")
 
 
 def reads_aside(text: str) -> bool:

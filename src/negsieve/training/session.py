@@ -25,7 +25,7 @@ from negsieve.models.named import order_read
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run
-from negsieve.training import build, candidates
+from negsieve.training import build, candidates, initial
 from negsieve.training.engine import TorchEngine
 from negsieve.training.engines import choose
 from negsieve.training.trainer import Trainer
@@ -51,6 +51,9 @@ def start(
     trusted    specs of the form ``module:function`` that the user typed, and so may be imported
     data_from  a snapshot of the same data set to link to instead of writing another
 
+    ``train.init_from`` names finished runs to start from, see ``initial.read_start``: what is taken of them is
+    copied into the run, which so resumes without them.
+
     Raises DataError, ConfigError, UsageError or CapabilityError before anything is written when
     the configuration cannot work; CannotCreate when ``path`` holds anything else; Locked when it is in use.
     """
@@ -58,6 +61,7 @@ def start(
     device = build.pick_device(config.train.device)
     engine = choose(build.tried(config, dataset, trusted=trusted), config.train, device)
     config = config.model_copy(update={"loss": build.name_loss(config.loss, config.sampler)})
+    begin = initial.read_start(build.make_model(config, dataset), dataset, config) if config.train.init_from else None
     facts = {"name": dataset.name, "hash": dataset.hash, "users": dataset.n_users, "items": dataset.n_items}
     use_threads(config.train.threads)
     run = Run.create(path, config=config.plain(), data=facts, env=environment(str(device)) | {"engine": engine.name})
@@ -66,6 +70,8 @@ def start(
     with run.lock():
         if run.finished:
             return _proven(run)
+        if begin is not None:
+            initial.keep_start(run, begin)
         if not (run.path / "data").exists():
             _place_data(run, dataset, data_from)
         return _work(run, config, dataset, device=device, trusted=trusted, watch=watch)
@@ -137,6 +143,8 @@ def _work(
     run.log(f"{config.model}, {config.sampler}, {config.loss} on {dataset.name} ({dataset.hash[:12]}), {device}")
     run.log(f"engine {engine}, kernels {kernels}, threads {torch.get_num_threads()}")
     model, seed = build.make_model(config, dataset), config.train.seed
+    for part, told in initial.put_start(run, model).items():
+        run.log(f"{part} starts from {told['run']}, {told['model']}, weights {told['weights'][:12]}")
     sampler = build.make_sampler(
         config.sampler,
         dataset,
@@ -208,6 +216,7 @@ def _finish(
         },
         "oracle": list(config.oracle),
         "stamps": stamps(config),
+        "started_from": initial.told_of(run),
         "metrics": {part: one.metrics for part, one in found.items()},
         "groups": {part: one.groups for part, one in found.items()},
         "biased": sampled,
