@@ -27,7 +27,8 @@ EDGES = {
     "schedule": {"errors"},
     "losses": {"types", "errors", "spec", "schedule", "scorers", "seen"},
     "models": LEAVES | {"scorers"},
-    "config": {"errors", "schedule", "recbole"},
+    "layers": {"errors"},
+    "config": {"errors", "layers", "schedule", "recbole"},
     "store": {"errors", "kernels"},
     "evaluation": LEAVES | {"data", "scorers"},
     "lab": LEAVES | {"data", "samplers", "evaluation", "scorers"},
@@ -41,7 +42,7 @@ EDGES = {
 TRAINING = LEAVES | {"config", "data", "scorers", "samplers", "losses", "models", "store", "evaluation", "lab"}
 EDGES |= {
     "training": TRAINING,
-    "study": TRAINING | {"training", "report", "recbole"},
+    "study": TRAINING | {"training", "report", "recbole", "layers"},
     "review": TRAINING | {"training", "testing", "loading"},
     "adapters": LEAVES | {"samplers", "scorers", "trained", "training"},
     "loading": LEAVES | {"config", "data"},

@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negsieve.config import RunConfig, from_assignments, read_config, resolve, setting_names
+from negsieve.config import RunConfig, resolve, setting_names
 from negsieve.errors import ConfigError, MissingInput
+from negsieve.layers import from_assignments, read_config
 
 
 def test_later_layers_win_key_by_key():

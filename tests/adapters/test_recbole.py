@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from negsieve.config import from_assignments, read_config, resolve
+from negsieve.config import resolve
 from negsieve.errors import UsageError
+from negsieve.layers import from_assignments, read_config
 from negsieve.study.plan import make_method
 
 DYNAMIC = {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": 16}

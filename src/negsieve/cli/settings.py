@@ -31,7 +31,8 @@ def layered(
 
     Raises ConfigError and MissingInput as ``negsieve.config`` does, UsageError for bad columns.
     """
-    from negsieve.config import from_assignments, read_config, resolve
+    from negsieve.config import resolve
+    from negsieve.layers import from_assignments, read_config
 
     options = dict(_given(top or {}))
     options["train"] = _given(train or {})
@@ -48,7 +49,7 @@ def layered(
 
 def typed(sampler: str | None, assignments: Sequence[str] | None) -> str | None:
     """The sampler that the command line itself names; only such a one may be ``module:function``."""
-    from negsieve.config import from_assignments
+    from negsieve.layers import from_assignments
 
     found = from_assignments(list(assignments or ())).get("sampler", sampler)
     return found if isinstance(found, str) else sampler

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from negsieve import spec
-from negsieve.config import RunConfig, from_assignments, resolve
+from negsieve.config import RunConfig, resolve
 from negsieve.errors import UsageError, nearest
 from negsieve.evaluation.metrics import parse_metric
+from negsieve.layers import from_assignments
 from negsieve.models import named as models
 from negsieve.recbole import as_sampler
 from negsieve.samplers import named as samplers
