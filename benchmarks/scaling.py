@@ -21,14 +21,14 @@ from pathlib import Path
 
 import power_law
 from bench import commit, machine
-from rows import BATCH, DNS, SGD, Side, mf
+from rows import BATCH, DNS, RATE, Side, mf
 from workers import ROOT, Absent, Place, Worker
 
 USERS, ITEMS = 20_000, 4_000  # a million pairs
 METHODS = (
-    mf("uniform, SGD", "sgd", lr=SGD),
+    mf("uniform, SGD", "online_sgd", lr=RATE),
     mf("uniform, Adam", "adam"),
-    mf("DNS 16, SGD", "sgd", DNS, lr=SGD),
+    mf("DNS 16, SGD", "online_sgd", DNS, lr=RATE),
     mf("DNS 16, Adam", "adam", DNS),
 )
 

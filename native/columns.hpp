@@ -103,7 +103,7 @@ inline void set_state(float factor, const float* x, std::int64_t width, S* out) 
     for (std::int64_t d = 0; d < width; d += kColumns) store16(factor * load16(x + d, width - d), out + d);
 }
 
-inline void fetch(const void* row, std::int64_t bytes) {
+[[gnu::always_inline]] inline void fetch(const void* row, std::int64_t bytes) {
     for (std::int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(static_cast<const char*>(row) + byte);
 }
 

@@ -14,10 +14,12 @@ namespace negsieve {
 
 constexpr int kLanes = 16;  // two AVX2 registers: enough chains of sums to hide the latency of one
 
-inline float folded(float* lane) {
-    for (int half = kLanes / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-    return lane[0];
+// Written out: compilers make of the loop over halves a loop, and of its lanes memory.
+inline float folded(const float* lane) {
+    float eight[8], four[4];
+    for (int l = 0; l < 8; ++l) eight[l] = lane[l] + lane[l + 8];
+    for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 // <a, b>. D is the width where it is known at compile time, else 0.
@@ -51,7 +53,9 @@ inline void with_width(std::int64_t width, const Body& body) {
 }
 
 // Asks for a row's cache lines before they are needed; any address will do, even one outside the table.
-inline void prefetch_row(const float* row, std::int64_t width) {
+//
+// Whatever does nothing but this must be inlined by force: GCC holds a prefetch for no effect, and drops calls to it.
+[[gnu::always_inline]] inline void prefetch_row(const float* row, std::int64_t width) {
     const char* line = reinterpret_cast<const char*>(row);
     for (std::int64_t at = 0; at < width * 4; at += 64) __builtin_prefetch(line + at);
 }

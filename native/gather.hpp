@@ -33,6 +33,19 @@ struct Rows {
     }
 };
 
+// Each negative's share of its row's penalty: even, over the kept, or by weight.
+inline void penalty_shares(const Rows& rows, std::int64_t b, float* share) {
+    const std::int64_t first = b * rows.many;
+    float sum = 0.0f;
+    for (std::int64_t k = 0; k < rows.many; ++k) {
+        const bool kept = rows.keep == nullptr || rows.keep[first + k];
+        share[k] = kept ? (rows.weight == nullptr ? 1.0f : rows.weight[first + k]) : 0.0f;
+        sum += share[k];
+    }
+    sum = sum < 1e-12f ? 1e-12f : sum;
+    for (std::int64_t k = 0; k < rows.many; ++k) share[k] /= sum;
+}
+
 // Which of some parts owns a row: sixteen rows in turn, so that a cache line of their places has one owner.
 class Owner {
 public:

@@ -6,7 +6,7 @@
 #include <nanobind/stl/tuple.h>
 
 #include "arrays.hpp"
-#include "block.hpp"
+#include "online.hpp"
 
 namespace negsieve {
 
@@ -108,16 +108,24 @@ struct Setting {
         });
         return done;
     }
+
+    std::int64_t online(const Rows& rows) const {
+        std::int64_t done = 0;
+        with_width(width, [&](auto d) {
+            done = Online<decltype(d)::value>(descent, user, item, loss, lr, l2, width, rows.many).run(rows);
+        });
+        return done;
+    }
 };
 
-// Steps, the s-th on rows bound[s] .. bound[s + 1]; returns how many were done, fewer than there are where the total of
-// the next is not finite. With candidates the hardest of them become the negatives, else those are given.
+// Steps, the s-th on rows bound[s] .. bound[s + 1], or without bound on row s alone; returns how many were done, fewer
+// than there are where the total of the next is not finite. With candidates the hardest of them become the negatives, else those are given.
 static std::int64_t mf_steps(Descent& descent, double lr, const Arrays& users, const Arrays& items,
-                             In<std::int64_t, 1> user, In<std::int64_t, 1> item, In<std::int64_t, 1> bound,
+                             In<std::int64_t, 1> user, In<std::int64_t, 1> item, std::optional<In<std::int64_t, 1>> bound,
                              std::optional<In<std::int64_t, 2>> candidate, std::optional<In<float, 2>> weight,
                              std::optional<In<bool, 2>> keep, const LossCode& code, float l2, const Reports& reports,
                              int threads) {
-    const std::int64_t n = user.shape(0), steps = static_cast<std::int64_t>(bound.shape(0)) - 1;
+    const std::int64_t n = user.shape(0), steps = bound ? static_cast<std::int64_t>(bound->shape(0)) - 1 : n;
     const std::int64_t many = reports.negative.shape(1), candidates = candidate ? candidate->shape(1) : 0;
     reports.check();
     const auto fits = [&](const auto& one) {
@@ -129,14 +137,17 @@ static std::int64_t mf_steps(Descent& descent, double lr, const Arrays& users, c
     want((!weight || fits(*weight)) && (!keep || fits(*keep)), "steps: weight and keep need the shape of negative");
     want(!candidate || (many <= candidates && candidates <= kMostCandidates),
          "steps: wanted 4096 candidates at most, and no fewer than are chosen");
-    want(steps >= 0 && bound.data()[0] == 0 && bound.data()[steps] == n, "steps: bound must run from 0 to the last row");
-    std::int64_t largest = 0;
-    for (std::int64_t s = 0; s < steps; ++s) {
-        want(bound.data()[s] <= bound.data()[s + 1], "steps: bound must never fall");
-        largest = std::max(largest, bound.data()[s + 1] - bound.data()[s]);
+    const std::int64_t* at = bound ? bound->data() : nullptr;
+    want(bound || descent.kind == RuleKind::sgd, "steps of one row each are done by sgd alone");
+    want(!bound || (steps >= 0 && at[0] == 0 && at[steps] == n), "steps: bound must run from 0 to the last row");
+    std::int64_t largest = 1;
+    for (std::int64_t s = 0; bound && s < steps; ++s) {
+        want(at[s] <= at[s + 1], "steps: bound must never fall");
+        largest = std::max(largest, at[s + 1] - at[s]);
     }
     const Setting setting(descent, lr, users, items, code, l2, largest, threads);
     Rows all = {};
+    all.count = n;
     all.many = many;
     all.candidates = candidates;
     all.user = user.data();
@@ -150,7 +161,6 @@ static std::int64_t mf_steps(Descent& descent, double lr, const Arrays& users, c
     all.value = reports.value.data();
     all.penalty = reports.penalty.data();
     all.slope = reports.slope.data();
-    const std::int64_t* at = bound.data();
     nb::gil_scoped_release free;
     Held held(descent);
     want_ids(all.user, n, setting.user.n, "user");
@@ -159,6 +169,7 @@ static std::int64_t mf_steps(Descent& descent, double lr, const Arrays& users, c
         want_ids(all.candidate, n * candidates, setting.item.n, "candidate");
     else
         want_ids(all.negative, n * many, setting.item.n, "negative");
+    if (at == nullptr) return setting.online(all);
     return setting.run(steps, largest, many, [&](std::int64_t s) { return all.from(at[s], at[s + 1] - at[s]); });
 }
 
@@ -188,7 +199,7 @@ void bind_mf(nb::module_& m) {
                  new (self) Reports{negative, positive, rated, value, penalty, slope};
              });
     m.def("catch_up", &catch_up, "descent"_a, "table"_a, "ids"_a.none(), "threads"_a);
-    m.def("mf_steps", &mf_steps, "descent"_a, "lr"_a, "users"_a, "items"_a, "user"_a, "item"_a, "bound"_a,
+    m.def("mf_steps", &mf_steps, "descent"_a, "lr"_a, "users"_a, "items"_a, "user"_a, "item"_a, "bound"_a.none(),
           "candidate"_a.none(), "weight"_a.none(), "keep"_a.none(), "loss"_a, "l2"_a, "reports"_a, "threads"_a);
 }
 

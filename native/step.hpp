@@ -84,10 +84,10 @@ public:
 
     bool owns(std::int64_t row, int part) const { return owner_.of(row) == part; }
 
-    void reach_row(Side side, std::int64_t row) const { prefetch_row(table_[side].row + row * width_, width_); }
+    [[gnu::always_inline]] void reach_row(Side side, std::int64_t row) const { prefetch_row(table_[side].row + row * width_, width_); }
 
     // Asks for a row with what its rule reads.
-    void reach_for(Side side, std::int64_t row) const {
+    [[gnu::always_inline]] void reach_for(Side side, std::int64_t row) const {
         const Table& table = table_[side];
         reach_row(side, row);
         if (coast_ == nullptr) return;
@@ -147,7 +147,7 @@ public:
             }
             const float *u = row(kUser, rows.user[b]), *i = row(kItem, rows.item[b]);
             rows.positive[b] = dot<D>(u, i, width_);
-            shares(rows, b, part + b * many);
+            penalty_shares(rows, b, part + b * many);
             float lane[kLanes] = {};
             add_squares(lane, u, 1.0f);
             add_squares(lane, i, 1.0f);
@@ -217,19 +217,6 @@ private:
         for (; at + kLanes <= n; at += kLanes)
             for (int l = 0; l < kLanes; ++l) lane[l] += factor * one[at + l] * one[at + l];
         for (int l = 0; at + l < n; ++l) lane[l] += factor * one[at + l] * one[at + l];
-    }
-
-    // Each negative's share of its row's penalty: even, over the kept, or by weight.
-    static void shares(const Rows& rows, std::int64_t b, float* part) {
-        const std::int64_t first = b * rows.many;
-        float sum = 0.0f;
-        for (std::int64_t k = 0; k < rows.many; ++k) {
-            const bool kept = rows.keep == nullptr || rows.keep[first + k];
-            part[k] = kept ? (rows.weight == nullptr ? 1.0f : rows.weight[first + k]) : 0.0f;
-            sum += part[k];
-        }
-        sum = sum < 1e-12f ? 1e-12f : sum;
-        for (std::int64_t k = 0; k < rows.many; ++k) part[k] /= sum;
     }
 
     void move(Side side, const Pace& pace, int part, float l2) {

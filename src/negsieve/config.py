@@ -107,6 +107,8 @@ class DataConfig(_Strict):
 class TrainConfig(_Strict):
     """How the model is fitted.
 
+    ``optimiser=online_sgd`` takes every row of a batch for a step of its own, in turn; the others take the batch.
+
     ``l2`` multiplies half the squared layer-0 rows that a batch used; ``weight_decay`` is the
     optimiser's own and acts on every parameter. They are not interchangeable.
     """
@@ -114,7 +116,7 @@ class TrainConfig(_Strict):
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(2048, ge=1)
     drop_last: bool = False
-    optimiser: Literal["adam", "adamw", "sgd", "adagrad", "sparse_adam", "rowwise_adagrad"] = "adam"
+    optimiser: Literal["adam", "adamw", "sgd", "online_sgd", "adagrad", "sparse_adam", "rowwise_adagrad"] = "adam"
     lr: float | str = Field(1e-3, description="a number, or a schedule such as step:0.01:0.95:5")
     betas: tuple[float, float] = Field((0.9, 0.999), description="how fast Adam, in any form, forgets")
     momentum: float = Field(0.0, ge=0, lt=1)
@@ -140,7 +142,7 @@ class TrainConfig(_Strict):
 
     @model_validator(mode="after")
     def _decay_reaches_every_row(self) -> TrainConfig:
-        if self.optimiser in ("sparse_adam", "rowwise_adagrad") and self.weight_decay:
+        if self.optimiser in ("online_sgd", "sparse_adam", "rowwise_adagrad") and self.weight_decay:
             raise ValueError(
                 f"weight_decay=0 with optimiser {self.optimiser}, which leaves rows without a gradient alone; "
                 "l2 acts on the rows of a batch"

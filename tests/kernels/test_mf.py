@@ -369,3 +369,61 @@ def test_what_makes_no_rule_or_step_is_refused():
     nothing = batch(0) | {"negative": torch.zeros(40, 0).long()}
     with pytest.raises(UsageError, match="no negatives"):
         mf_step(users, items, **nothing, memory=RowMemory(users, items, rule=Rule("sgd")), loss=PairLoss("bpr"), lr=1)
+
+
+@compiled
+@pytest.mark.parametrize("m", [None, 1, 2])
+@pytest.mark.parametrize("width", [1, 33, 64])
+def test_steps_of_one_row_are_their_twin_and_those_of_mf_step(width, m):
+    """Crowded ids, so that most rows touch what a neighbour has just moved, and some hold an item twice."""
+    rows = block((300,), candidates=3) | {"bound": None}
+    rest = given(1, (300, m or 3))
+    found = []
+    for kind in (mf_steps, mf_steps_reference):
+        users, items = tables(width)
+        memory = RowMemory(users, items, rule=Rule("sgd"))
+        how = {"memory": memory, "loss": PairLoss("bpr"), "lr": 0.1, "l2": 0.1}
+        report, done = kind(users, items, **rows, m=m, **how, **rest)
+        assert done == memory.step == 300
+        found.append((*report, users, items))
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-5)
+    users, items = tables(width)
+    memory = RowMemory(users, items, rule=Rule("sgd"))
+    mf_steps(users, items, **rows | {"bound": torch.arange(301)}, m=m, **how | {"memory": memory}, **rest)
+    torch.testing.assert_close((users, items), found[0][-2:], rtol=2e-5, atol=2e-5)
+
+
+@compiled
+def test_steps_of_one_row_do_not_depend_on_how_a_call_is_cut(monkeypatch):
+    rows = block((200,), candidates=4) | {"bound": None}
+    found = []
+    for cuts, threads in (([200], 1), ([200], 4), ([64, 3, 133], 2)):
+        monkeypatch.setattr(native, "threads", lambda many=threads: many)
+        users, items = tables(64)
+        memory = RowMemory(users, items, rule=Rule("sgd"))
+        first = 0
+        for many in cuts:
+            part = {name: one if one is None else one[first : first + many] for name, one in rows.items()}
+            mf_steps(users, items, **part, m=1, memory=memory, loss=PairLoss("bpr"), lr=0.1, l2=0.1)
+            first += many
+        found.append((users, items))
+    assert all(torch.equal(*pair) for other in found[1:] for pair in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("kind", [mf_steps, mf_steps_reference])
+def test_steps_of_one_row_stop_before_the_first_bad_one(kind):
+    users, items = tables(32)
+    rows = block((40,), candidates=1) | {"bound": None}
+    rows["item"][25] = 80
+    rows["item"][:25].clamp_max_(79)
+    rows["candidate"][:25].clamp_max_(79)
+    items[80] = torch.inf
+    memory = RowMemory(users, items, rule=Rule("sgd"))
+    report, done = kind(users, items, **rows, m=None, memory=memory, loss=PairLoss("bpr"), lr=0.1)
+    assert done == memory.step == 25
+    assert report.loss[:25].isfinite().all() and not report.positive[25].isfinite()
+    adam = RowMemory(users, items, rule=Rule("adam"))
+    with pytest.raises(UsageError, match="only sgd"):
+        mf_steps(users, items, **rows, m=None, memory=adam, loss=PairLoss("bpr"), lr=0.1)

@@ -8,13 +8,18 @@ import pytest
 import torch
 
 from negsieve.config import resolve
+from negsieve.data.batches import batches
 from negsieve.data.dataset import Dataset
 from negsieve.errors import CapabilityError, ConfigError, Interrupted, NonFiniteLoss
 from negsieve.kernels import native
+from negsieve.losses import pairwise
+from negsieve.rng import streams
 from negsieve.store.run import Run
 from negsieve.training import build, session
 from negsieve.training.engines import choose
+from negsieve.training.step import forward
 from negsieve.training.watch import Silent
+from negsieve.types import Batch
 
 pytestmark = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
 
@@ -186,6 +191,8 @@ def left_behind(path):
         ("srns", "adam"),
         ("popularity", "adagrad"),
         ("uniform", "sgd"),
+        ("dns:candidates=4", "online_sgd"),
+        ("srns", "online_sgd"),
         ("dns:candidates=4", "sparse_adam"),
         ("dns:candidates=4", "rowwise_adagrad"),
     ],
@@ -213,10 +220,11 @@ def test_saving_often_changes_no_bit(small, tmp_path):
     assert all(torch.equal(never[3][name], often[3][name]) for name in never[3])
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "online_sgd"])
 @pytest.mark.parametrize("sampler", ["uniform", "softmax_v:n=3"])
-def test_a_loss_that_is_not_finite_is_named_and_nothing_of_its_step_is_kept(small, tmp_path, sampler):
-    config = settings("compiled", sampler=sampler, train={"lr": 1e30, "optimiser": "sgd", "epochs": 3})
-    named = r"at epoch \d+, step \d+, sampler \w+.*: the first bad tensor is the (score|parameter)"
+def test_a_loss_that_is_not_finite_is_named_and_nothing_of_its_step_is_kept(small, tmp_path, sampler, optimiser):
+    config = settings("compiled", sampler=sampler, train={"lr": 1e30, "optimiser": optimiser, "epochs": 3})
+    named = r"at epoch \d+, step \d+, sampler \w+.*: the first bad tensor is the (score|parameter|penalty)"
     with pytest.raises(NonFiniteLoss, match=named):
         session.start(config, small, path=tmp_path / "run")
     newest = Run(tmp_path / "run").load_latest()
@@ -229,7 +237,7 @@ def test_a_loss_that_is_not_finite_is_named_and_nothing_of_its_step_is_kept(smal
         ({"model": "mf:similarity=cosine"}, "plain dot product"),
         ({"model": "mf:temperature=0.5"}, "plain dot product"),
         ({"loss": "hard_bpr"}, "softmax without a correction"),
-        ({"train": {"optimiser": "adamw"}}, "have no adamw, but sgd, adam"),
+        ({"train": {"optimiser": "adamw"}}, "have no adamw, but sgd, online_sgd"),
         ({"train": {"weight_decay": 0.1}}, "weight_decay=0"),
         ({"train": {"precision": "bf16"}}, "single precision"),
         ({"sampler": "in_batch", "loss": "bpr"}, "shared by the batch"),
@@ -330,3 +338,37 @@ def test_threads_are_those_asked_for_or_granted(monkeypatch):
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("sampler", ["uniform:n_negatives=2", "dns:candidates=4"])
+def test_online_sgd_is_plain_sgd_on_every_row_in_turn(small, tmp_path, sampler):
+    config = settings("auto", sampler=sampler, loss="bpr", train={"optimiser": "online_sgd", "epochs": 1, "lr": 0.1})
+    result = session.start(config, small, path=tmp_path / "run")
+    assert result["engine"] == "compiled mf"
+    found = Run(tmp_path / "run").load_latest().groups["model"]
+    model, drawing = build.make_model(config, small), build.make_sampler(sampler, small, dim=12)
+    step_of_one = torch.optim.SGD(model.parameters(), lr=0.1)
+    user, item = small.pairs("train")
+    for step, rows in batches(len(user), size=48, seed=config.train.seed, epoch=0):
+        for row in rows.split(1):
+            rng = streams("negatives", 0, step, seed=config.train.seed)
+            outcome = forward(model, drawing, pairwise.bpr, Batch(user[row], item[row], row), rng)
+            step_of_one.zero_grad()
+            outcome.total(l2=1e-3).backward()
+            step_of_one.step()
+    assert_tables({name: one.detach() for name, one in model.named_parameters()}, found)
+
+
+@pytest.mark.parametrize(
+    ("layers", "why"),
+    [
+        ({"model": "lightgcn"}, "every row of a graph model is touched"),
+        ({"train": {"engine": "torch"}}, "engine=torch asks for it"),
+        ({"loss": "hard_bpr"}, "softmax without a correction"),
+    ],
+)
+def test_online_sgd_is_refused_where_no_kernel_does_it(small, tmp_path, layers, why):
+    train = {"optimiser": "online_sgd"} | layers.pop("train", {})
+    with pytest.raises(CapabilityError, match=f"done by the compiled steps of mf alone.*{why}.*sgd, which"):
+        session.start(settings("auto", train=train, **layers), small, path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

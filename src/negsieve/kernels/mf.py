@@ -84,7 +84,7 @@ def mf_steps(
     item: Tensor,
     candidate: Tensor,
     m: int | None,
-    bound: Tensor,
+    bound: Tensor | None,
     memory: RowMemory,
     loss: PairLoss,
     lr: float,
@@ -94,20 +94,24 @@ def mf_steps(
 ) -> tuple[Report, int]:
     """Many steps in one call: the Report of all rows, and how many steps were done.
 
-    bound         ``Long[S + 1]``: step s has rows ``bound[s] .. bound[s + 1]`` of ``user`` and ``item Long[n]``
+    bound         ``Long[S + 1]``: step s has rows ``bound[s] .. bound[s + 1]`` of ``user`` and ``item Long[n]``; None:
+                  every row is a step of its own, by ``sgd`` alone
     candidate     ``Long[n, H]``, such as all steps' draws, which no step changes
     m             the negatives are each row's ``m`` hardest candidates by the scores of its step, as
                   ``hardest.highest`` orders them; None: all candidates, as they are
     weight, keep  of the negatives, ``[n, m]``
 
-    The rest is ``mf_step``'s, and so are the bits: those of S calls of ``catch_up`` on the candidates, ``highest``
-    on their scores, and ``mf_step``. The first step whose total is not finite is not done, nor any after it; the
-    Report then holds it too. Raises UsageError where no negative is left or H is above 4096, IndexError for ids that
-    are none.
+    The rest is ``mf_step``'s, and with ``bound`` so are the bits: those of S calls of ``catch_up`` on the candidates,
+    ``highest`` on their scores, and ``mf_step``. Steps of one row follow from each other, so one thread does them.
+    The first step whose total is not finite is not done, nor any after it; the Report then holds it too. Raises
+    UsageError where no negative is left, H is above 4096, or another rule than ``sgd`` shall do steps of one row;
+    IndexError for ids that are none.
 
     Cost: H dot products a row beside the steps; with ``adam`` every candidate is brought to the present first.
     """
     check_choice(candidate, m)
+    if bound is None and memory.rule.kind != "sgd":
+        raise UsageError(f"steps of one row each by {memory.rule.kind}: only sgd does them")
     given = {"user": user, "item": item, "weight": weight, "keep": keep}
     if not memory.serves(users, items) or not native.serves(candidate, *given.values()):
         return mf_steps_reference(
@@ -130,7 +134,7 @@ def run(users, items, *, user, item, bound, candidate, weight, keep, memory, los
         memory.arrays(items, "item"),
         user.contiguous(),
         item.contiguous(),
-        bound.contiguous(),
+        None if bound is None else bound.contiguous(),
         candidate,
         weight,
         keep,
@@ -177,18 +181,25 @@ def mf_step_reference(
     by_user = slope[:, None] * liked + (factor * other).sum(1) + l2 * own
     by_item = slope[:, None] * own + l2 * liked
     by_negative = factor * own[:, None] + l2 * share[:, :, None] * other
-    gradient = torch.zeros_like(users).index_add_(0, user, by_user * mean)
-    dense_step(users, gradient, memory=memory, side="user", step=memory.step + 1, lr=lr)
-    gradient = torch.zeros_like(items).index_add_(0, item, by_item * mean)
-    gradient.index_add_(0, negative.flatten(), by_negative.flatten(0, 1) * mean)
-    dense_step(items, gradient, memory=memory, side="item", step=memory.step + 1, lr=lr)
+    liked_and_not, by_either = torch.cat([item, negative.flatten()]), torch.cat([by_item, by_negative.flatten(0, 1)])
+    _move(users, user, by_user * mean, memory=memory, side="user", lr=lr)
+    _move(items, liked_and_not, by_either * mean, memory=memory, side="item", lr=lr)
     memory.advance(lr)
-    for side, ids in zip(SIDES, (user, torch.cat([item, negative.flatten()])), strict=True):
+    for side, ids in zip(SIDES, (user, liked_and_not), strict=True):
         clock = memory.clock[side]
         if clock is not None:
             clock[ids] = memory.step
             clock[clock > 0] = memory.step
     return report
+
+
+def _move(table: Tensor, ids: Tensor, gradient: Tensor, *, memory: RowMemory, side: str, lr: float) -> None:
+    """A step of the rows ``ids Long[n]``, which may repeat, by their gradients ``Float[n, D]``."""
+    if memory.rule.kind == "sgd":  # which leaves other rows alone: steps of one row need not pass over the table
+        table.index_add_(0, ids, gradient, alpha=-lr)
+        return
+    dense = torch.zeros_like(table).index_add_(0, ids, gradient)
+    dense_step(table, dense, memory=memory, side=side, step=memory.step + 1, lr=lr)
 
 
 def mf_steps_reference(
@@ -199,7 +210,7 @@ def mf_steps_reference(
     item: Tensor,
     candidate: Tensor,
     m: int | None,
-    bound: Tensor,
+    bound: Tensor | None,
     memory: RowMemory,
     loss: PairLoss,
     lr: float,
@@ -210,6 +221,7 @@ def mf_steps_reference(
     """``mf_steps`` in torch, a step at a time."""
     check_choice(candidate, m)
     many = candidate.shape[1] if m is None else m
+    bound = torch.arange(len(user) + 1) if bound is None else bound
     report = Report(*(one.zero_() for one in room(candidate.new_empty(len(user), many), users)))
     for step, (first, last) in enumerate(zip(bound[:-1].tolist(), bound[1:].tolist(), strict=True)):
         own, negative = slice(first, last), candidate[first:last]

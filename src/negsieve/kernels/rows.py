@@ -199,8 +199,6 @@ def dense_step(table: Tensor, gradient: Tensor, *, memory: RowMemory, side: str,
     mean, square = memory.mean[side], memory.square[side]
     first, second = rule.betas
     match rule.kind:
-        case "sgd":
-            table.sub_(lr * gradient)
         case "adagrad":
             square.add_(gradient.square())
             table.sub_(lr * gradient / (square.sqrt() + rule.small))

@@ -39,7 +39,7 @@ def why_not(model: Model, sampler: Sampler, loss: Loss, config: TrainConfig) -> 
         return "the compiled steps of lightgcn score by dot product: lightgcn:similarity=dot"
     if model.user.dtype != torch.float32:
         return "the compiled steps of lightgcn train parameters in single precision"
-    if config.optimiser in ("sparse_adam", "rowwise_adagrad"):
+    if config.optimiser in ("online_sgd", "sparse_adam", "rowwise_adagrad"):
         return f"{config.optimiser} moves touched rows alone, and every row of a graph model is touched: adam does"
     if "scorer" in asked(loss):
         return "the loss reads vectors or the whole catalogue, which takes autograd"

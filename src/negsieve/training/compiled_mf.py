@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from negsieve.config import TrainConfig
-from negsieve.errors import CapabilityError, NonFiniteLoss
-from negsieve.kernels.mf import mf_step, mf_steps
+from negsieve.errors import CapabilityError
+from negsieve.kernels.mf import Report, mf_steps
 from negsieve.kernels.rows import RowMemory, Rule, catch_up, settle
 from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
@@ -35,7 +34,7 @@ from negsieve.training.watch import Stopwatch
 from negsieve.types import Batch, Negatives
 
 _BLOCK_SECONDS, _ROWS_A_SECOND = 0.05, 10_000_000
-OPTIMISERS = ("sgd", "adam", "adagrad", "sparse_adam", "rowwise_adagrad")
+OPTIMISERS = ("sgd", "online_sgd", "adam", "adagrad", "sparse_adam", "rowwise_adagrad")
 
 
 def why_not(model: Model, sampler: Sampler, loss: Loss, config: TrainConfig) -> str | None:
@@ -76,7 +75,9 @@ class CompiledMF(Engine):
         self.model, self.sampler, self.loss, self.meter, self.config = model, sampler, loss, meter, config
         self.user, self.item, self.sampler_name = user, item, sampler_name
         self.users, self.items, self.lr = model.user.data, model.item.data, 0.0
-        self.memory = RowMemory(self.users, self.items, rule=Rule(config.optimiser, betas=config.betas))
+        self.online = config.optimiser == "online_sgd"
+        rule = config.optimiser.removeprefix("online_")
+        self.memory = RowMemory(self.users, self.items, rule=Rule(rule, betas=config.betas))
         self.draws = draws_of(sampler)
         self.block = _block(config, self.draws, model.dim, meter.every)
         self.remembers = any(_observes(one) for one in sampler.modules())
@@ -112,19 +113,10 @@ class CompiledMF(Engine):
         evidence = self._evidence(batch, negatives, scorer, self._rng("observe", epoch, step))
         clock.lap("measure")
         item = negatives.item.expand(len(batch), -1)
-        try:
-            told = mf_step(
-                self.users,
-                self.items,
-                user=batch.user,
-                item=batch.item,
-                negative=item,
-                weight=negatives.weight,
-                keep=negatives.keep,
-                **self._how(),
-            )
-        except NonFiniteLoss:
-            self._refuse(epoch, step, batch, negatives, scorer)
+        given = {"weight": negatives.weight, "keep": negatives.keep}
+        told, done = self._done(batch, item, len(batch), m=None, **given)
+        if done < len(batch):
+            self._refuse(epoch, step, batch, Negatives(item, **given), done, len(batch))
         clock.lap("step")
         self.meter.count(batch, negatives, loss=told.loss, penalty=told.penalty, gradient=told.slope)
         if evidence is not None:
@@ -142,22 +134,11 @@ class CompiledMF(Engine):
         rngs = (self._rng("negatives", epoch, step) for step in range(first, first + len(rows)))
         candidate, keep, weight = self.draws.candidates(batches, rngs), self.draws.keep(batch), self.draws.weight(batch)
         clock.lap("sample")
-        told, done = mf_steps(
-            self.users,
-            self.items,
-            user=batch.user,
-            item=batch.item,
-            candidate=candidate,
-            m=self.draws.m,
-            bound=torch.arange(0, len(batch) + 1, size),
-            weight=weight,
-            keep=keep,
-            **self._how(),
-        )
+        told, done = self._done(batch, candidate, size, m=self.draws.m, weight=weight, keep=keep)
         clock.lap("step")
-        if done < len(rows):
-            self._step(epoch, first + done, rows[done], clock)  # which names what was not finite, and raises
         negatives = Negatives(told.negative, keep=keep, weight=weight)
+        if done < len(batch):
+            self._refuse(epoch, first + done // size, batch, negatives, done, size)
         self.meter.count(batch, negatives, loss=told.loss, penalty=told.penalty, gradient=told.slope, steps=len(rows))
         clock.lap("measure")
 
@@ -184,9 +165,24 @@ class CompiledMF(Engine):
         wake = partial(catch_up, self.items, memory=self.memory, side="item")
         return Waking(self.model.frozen()(batch), wake)
 
-    def _how(self) -> dict[str, Any]:
-        """What every step of a call shares."""
-        return {"memory": self.memory, "loss": pair_loss(self.loss), "lr": self.lr, "l2": self.config.l2}
+    def _done(self, batch: Batch, candidate: Tensor, size: int, *, m: int | None, weight, keep) -> tuple[Report, int]:
+        """Steps of ``size`` rows each, or online of one; the Report, and how many rows were done."""
+        told, done = mf_steps(
+            self.users,
+            self.items,
+            user=batch.user,
+            item=batch.item,
+            candidate=candidate,
+            m=m,
+            bound=None if self.online else torch.arange(0, len(batch) + 1, size),
+            memory=self.memory,
+            loss=pair_loss(self.loss),
+            lr=self.lr,
+            l2=self.config.l2,
+            weight=weight,
+            keep=keep,
+        )
+        return told, done if self.online else done * size
 
     def _evidence(self, batch: Batch, negatives: Negatives, scorer: Scorer, rng: torch.Generator):
         """What the sampler learns from the step, if it has a memory at all."""
@@ -196,8 +192,13 @@ class CompiledMF(Engine):
         loss = price(self.loss, positive, negative, negatives, batch=batch, scorer=scorer)
         return self.sampler.observe(batch, negatives, scorer, loss, rng)
 
-    def _refuse(self, epoch: int, step: int, batch: Batch, negatives: Negatives, scorer: Scorer) -> None:
-        """Raises NonFiniteLoss for a step that the kernel refused, as ``TorchEngine`` words it."""
+    def _refuse(self, epoch: int, step: int, batch: Batch, negatives: Negatives, done: int, size: int) -> None:
+        """Raises NonFiniteLoss for the step that the kernel refused after ``done`` rows, worded by ``TorchEngine``."""
+        bad = slice(done, done + (1 if self.online else size))
+        batch = Batch(batch.user[bad], batch.item[bad], batch.row[bad])
+        sides = {name: getattr(negatives, name) for name in ("item", "weight", "keep")}
+        negatives = Negatives(**{name: one if one is None else one[bad] for name, one in sides.items()})
+        scorer = self._scorer(batch)
         positive, negative = scorer.score(batch.item[:, None])[:, 0], scorer.score(negatives.item)
         loss = price(self.loss, positive, negative, negatives, batch=batch, scorer=scorer)
         penalty = self.model.penalty(batch, negatives)

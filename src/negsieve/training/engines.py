@@ -58,13 +58,17 @@ class Choice:
 def choose(parts: Parts, config: TrainConfig, device: torch.device) -> Choice:
     """The engine for a run of such parts.
 
-    Raises CapabilityError where ``train.engine`` is "compiled" and no compiled engine serves the run.
+    Raises CapabilityError where no compiled engine serves the run and ``train.engine`` is "compiled", or the
+    optimiser is one that autograd has not.
     """
-    if config.engine == "torch":
-        return Choice(TorchEngine.name, "train.engine=torch asks for it")
-    why = why_not(parts, config, device)
+    why = "train.engine=torch asks for it" if config.engine == "torch" else why_not(parts, config, device)
     if why is None:
         return Choice(COMPILED[type(parts.model)][0].name)
+    if config.optimiser == "online_sgd":
+        raise CapabilityError(
+            f"train.optimiser=online_sgd is done by the compiled steps of mf alone, and not in this run: {why}. Choose "
+            "sgd, which takes a step a batch"
+        )
     if config.engine == "compiled":
         raise CapabilityError(
             f"train.engine=compiled cannot do this run: {why}. Choose train.engine=auto, which takes a compiled "
