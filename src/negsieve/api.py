@@ -98,7 +98,7 @@ def evaluate(
     """Measures a finished run again: other metrics, another part, another protocol.
 
     metrics   names, or one text with commas; those of the run's configuration by default
-    protocol  "full" or "sampled" (``n_negatives`` items a held-out one, drawn once and saved in the run):
+    protocol  "full", "sampled" or "both" (``n_negatives`` items a held-out one, drawn once and saved in the run):
               biased, and named so
 
     Returns ``run, oracle, stamps, part, protocol, biased, users, pairs, metrics, groups``. Raises UsageError
@@ -113,7 +113,7 @@ def evaluate(
     layers += [{"evaluate": {key: value for key, value in asked.items() if value is not None}}]
     config = resolve(*layers)
     n = config.evaluate.n_negatives
-    saved = candidates.kept(trained.run, n) if config.evaluate.protocol == "sampled" else None
+    saved = candidates.kept(trained.run, n) if config.protocol != "full" else None
     evaluator = make_evaluator(config, trained.dataset, final=True, candidates=saved)
     found = evaluator.evaluate(trained.model.frozen(), part).summary()
     if saved is not None:

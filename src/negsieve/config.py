@@ -126,6 +126,9 @@ class TrainConfig(_Strict):
     patience: int = Field(10, ge=0, description="validations without a gain before stopping; 0: never stop early")
     metric: str = "ndcg@20"
     select_on: Literal["valid", "test"] = "valid"
+    select_by: Literal["full", "sampled"] = Field(
+        "full", description="how metric is measured where the best epoch is chosen; sampled stands in the result too"
+    )
     full_users: Literal["refuse", "skip"] = "refuse"
     checkpoint_seconds: float = Field(5.0, ge=0, description="an epoch's end is saved when the last save is older")
     checkpoint_every: int = Field(0, ge=0, description="steps between saves inside an epoch; 0: epochs' ends only")
@@ -207,15 +210,19 @@ def _rate(text: str) -> float | str:
 class EvaluateConfig(_Strict):
     """What is measured on validation and test.
 
-    ``protocol=sampled`` is for the final figures only, each named ``sampled<n>/...``: the best epoch
-    is always chosen by full ranking. Metrics of whole lists (coverage, gini, ...) have no sampled
-    form: the default ``test_metrics`` then leave them out, others are refused.
+    ``protocol`` is for the final figures only: ``sampled`` ones are named ``sampled<n>/...``, ``both`` has them
+    beside those of full ranking. ``train.select_by`` says what the best epoch is chosen by. Metrics of whole lists
+    (coverage, gini, ...) have no sampled form: with ``sampled`` the default ``test_metrics`` leave them out, others
+    are refused.
     """
 
     metrics: tuple[str, ...] = ("recall@20", "ndcg@20", "hr@20", "mrr@20", "precision@20", "map@20")
     test_metrics: tuple[str, ...] = ("auc", "coverage@20", "gini@20", "avg_popularity@20", "novelty@20")
-    protocol: Literal["full", "sampled"] = "full"
+    protocol: Literal["full", "sampled", "both"] = "full"
     n_negatives: int = Field(99, ge=1)
+    ties: Literal["number", "half", "optimistic"] = Field(
+        "number", description="equal scores in the sampled protocol: by item number, as in full ranking, or halved"
+    )
     chunk: int = Field(256, ge=1)
 
 
@@ -242,6 +249,18 @@ class RunConfig(_Strict):
             return parts
         known = [part for part in ("valid", "test") if part in parts]
         return known + [part for part in parts if part not in ("", "valid", "test")]
+
+    @property
+    def chooser(self) -> str:
+        """The name of the metric that the best epoch is chosen by, as validations log it."""
+        sampled = self.train.select_by == "sampled"
+        return f"sampled{self.evaluate.n_negatives}/{self.train.metric}" if sampled else self.train.metric
+
+    @property
+    def protocol(self) -> str:
+        """How final figures are measured: with what the best epoch was chosen by, in any case."""
+        asked = self.evaluate.protocol
+        return "both" if asked == "full" and self.train.select_by == "sampled" else asked
 
     def plain(self) -> dict[str, Any]:
         """A dictionary of plain values that YAML and JSON can hold, and ``resolve`` reads back."""

@@ -102,7 +102,7 @@ def parts(incomplete: str) -> list[str]:
 
 def protocols(incomplete: str) -> list[str]:
     """Completes the name of an evaluation protocol."""
-    return _starting(["full", "sampled"], incomplete)
+    return _starting(["full", "sampled", "both"], incomplete)
 
 
 def kinds(incomplete: str) -> list[str]:

@@ -32,7 +32,7 @@ def evaluate(
         str | None,
         options.option(
             "--protocol",
-            help="full ranks all items; sampled ranks each held-out item among a few drawn ones",
+            help="full ranks all items; sampled each held-out item among a few drawn ones; both",
             metavar="PROTOCOL",
             completion=complete.protocols,
         ),
@@ -64,7 +64,7 @@ def _show(found: dict[str, Any]) -> None:
     out.print()
     out.print(figures.metrics_table({found["part"]: found["metrics"]}, {found["part"]: found["groups"]}, chosen=""))
     out.print()
-    biased = "sampled negatives: biased, not comparable with full ranking" if found["biased"] else None
+    biased = figures.protocol_words(found["biased"], found["protocol"])
     hidden = found.get("unreachable")
     told = [
         ("users, rows", f"{found['users']:,} users, {found['pairs']:,} rows held out"),

@@ -9,18 +9,18 @@ from rich.table import Table
 from negsieve.cli import screen
 from negsieve.report import words
 
-_GROUPS = {"warm": "warm", "cold_users": "cold users", "cold_items": "cold items"}
+_GROUPS = {"warm": "warm", "cold_users": "cold users", "cold_items": "cold items", "no_source": "no source"}
 
 
 def metrics_table(metrics: dict[str, dict[str, float]], groups: dict[str, dict[str, dict]], *, chosen: str) -> Table:
-    """Metrics by part; the last part's warm and cold rows beside it where there are cold ones.
+    """Metrics by part; the last part's groups beside it where there are others than warm.
 
     chosen  the metric that the best epoch was chosen by, shown bold
     """
     columns: list[tuple[str, dict[str, Any]]] = list(metrics.items())
     last = next(reversed(metrics), None)
     inner = groups.get(last, {}) if last else {}
-    if any(inner.get(name, {}).get("users") for name in ("cold_users", "cold_items")):
+    if any(inner.get(name, {}).get("users") for name in _GROUPS if name != "warm"):
         columns += [
             (f"{last}\n{text}", inner[name]) for name, text in _GROUPS.items() if inner.get(name, {}).get("users")
         ]
@@ -32,6 +32,13 @@ def metrics_table(metrics: dict[str, dict[str, float]], groups: dict[str, dict[s
         values = [_number(one.get(name)) for _, one in columns]
         made.add_row(screen.plain(name), *values, style="bold" if name == chosen else "")
     return made
+
+
+def protocol_words(biased: bool, protocol: str | None) -> str | None:
+    """What a reader of sampled figures must know; None where all are of full ranking."""
+    if protocol == "both":
+        return "figures named sampled are of a few drawn items: biased, not comparable with the others"
+    return "sampled negatives: biased, not comparable with full ranking" if biased else None
 
 
 def _number(value: float | None) -> str:

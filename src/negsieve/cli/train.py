@@ -113,7 +113,7 @@ def _trained(layers: dict[str, Any], sampler: str | None, out: Path | None, quie
     config = resolve(layers)
     early.check(config, typed=sampler)
     dataset = read(layers, quiet=quiet)
-    best = watch_run.Best(config.train.metric, config.train.select_on)
+    best = watch_run.Best(config.chooser, config.train.select_on)
     with watch_run.told(best, quiet=quiet) as watch:
         return api.train(dataset, sampler=sampler, settings=layers, out=out, watch=watch)
 
@@ -125,8 +125,8 @@ def _resumed(run: Path, sampler: str | None, quiet: bool) -> dict[str, Any]:
     from negsieve.store.run import Run
 
     found = Run.open(run)
-    config = resolve(found.config()).train
-    best = watch_run.Best(config.metric, config.select_on, found.metrics())
+    config = resolve(found.config())
+    best = watch_run.Best(config.chooser, config.train.select_on, found.metrics())
     with watch_run.told(best, quiet=quiet) as watch:
         return api.resume(run, sampler=sampler, watch=watch)
 
@@ -194,7 +194,7 @@ def show(result: dict[str, Any]) -> None:
         ("stopped", f"after {result['epochs']} epochs: {result['stopped']}"),
         ("false negatives", None if rate is None else f"{words.share(rate)} of the negatives drawn in that epoch"),
         ("note", "; ".join(result.get("stamps", [])) or None),
-        ("protocol", "sampled negatives: biased, not comparable with full ranking" if result["biased"] else None),
+        ("protocol", figures.protocol_words(result["biased"], result.get("protocol"))),
         ("time", words.duration(result["seconds"])),
         ("run", result["run"]),
         ("report", result["report"]),

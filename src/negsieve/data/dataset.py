@@ -85,6 +85,12 @@ class Dataset:
         when = None if when is None else torch.from_numpy(when[rows])
         return Histories(user, item, when=when, n_users=self.n_users, order=order, part="+".join(parts))
 
+    @cached_property
+    def order(self) -> str:
+        """What can be known of the order of a user's rows: "time", or "given" where no times tell rows apart."""
+        when = self.interactions.timestamp
+        return "given" if when is None or (when == when[:1]).all() else "time"
+
     def asides(self, *parts: str, order: str = "time") -> Aside | None:
         """What is known of the source domains beside the rows of the named parts; None without source domains.
 

@@ -150,8 +150,7 @@ def _target(dataset: Dataset) -> dict:
     told = dict(dataset.interactions.facts.get("target", {}))
     if dataset.aside is None:
         return told
-    order = "given" if dataset.interactions.timestamp is None else "time"
-    aside, history = dataset.asides("train", order=order), dataset.histories("train", order=order)
+    aside, history = (of("train", order=dataset.order) for of in (dataset.asides, dataset.histories))
     later = np.ones(len(history), dtype=bool)
     first = history.offset[:-1][history.offset.diff() > 0]
     later[history.row[first].numpy()] = False

@@ -8,7 +8,7 @@ a train row, items without one), so that neither hides in the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,44 +29,17 @@ from negsieve.evaluation.metrics import (
     pair_auc,
     parse_metrics,
 )
+from negsieve.evaluation.outcome import Evaluation, beside
 from negsieve.evaluation.rank import CHUNK, TopK, scored, top_k
 from negsieve.histories import Aside, Histories
 from negsieve.scorers import Encoder, HistoryEncoder
 from negsieve.seen import Seen
 
-PROTOCOLS = ("full", "sampled")
+PROTOCOLS = ("full", "sampled", "both")
 GROUPS = ("warm", "cold_users", "cold_items")
+"""Each held-out pair is in one of them. Beside a source domain, "no_source" says how all pairs of some users go."""
+NO_SOURCE = "no_source"
 _BEFORE = {"valid": ("train",), "test": ("train", "valid")}  # what is known when a part is judged
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found.
-
-    metrics   name -> mean over users; a metric of lists is one number of all lists
-    groups    "warm", "cold_users", "cold_items" -> {"users", "pairs", and every metric where users > 0}
-    per_user  "user" ``int64[n]`` and, for every metric that has a value a user, ``float64[n]``
-    users     users with something held out; ``pairs`` is how much
-    unreachable  held-out pairs that the mask hides (a repeat of train): they count as misses
-    biased    True for sampled evaluation: not comparable with anything ranked in full
-    """
-
-    metrics: dict[str, float]
-    groups: dict[str, dict]
-    per_user: dict[str, np.ndarray]
-    part: str
-    protocol: str
-    users: int
-    pairs: int
-    unreachable: int
-    chunk: int
-    biased: bool = False
-    facts: dict = field(default_factory=dict)
-
-    def summary(self) -> dict:
-        """Everything but the per-user arrays, ready for JSON."""
-        names = ("part", "protocol", "biased", "users", "pairs", "unreachable", "chunk", "metrics", "groups", "facts")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -91,8 +64,9 @@ class Evaluator:
     dataset      with at least a train part and the part to evaluate on
     metrics      names such as "recall@20", "auc", "coverage@20"; docs/evaluation.md defines them
     protocol     "full": all items are ranked. "sampled": each held-out item among ``n_negatives`` items
-                 drawn once; biased, and labelled so
+                 drawn once; biased, and labelled so. "both": the labelled figures beside the full ones
     seed         of the drawn candidates
+    ties         where a held-out item stands among drawn ones of equal score, one of ``sampled.TIES``
     candidates   a saved result of ``sampled.candidates`` per part, to be used instead of drawing
     chunk        users scored together; it is part of the result's definition
     device       where users are sent before the encoder sees them: the device of its tables
@@ -112,18 +86,25 @@ class Evaluator:
         protocol: str = "full",
         n_negatives: int = 99,
         seed: int = 42,
+        ties: str = "number",
         candidates: dict[str, dict[str, np.ndarray]] | None = None,
         chunk: int = CHUNK,
         device: str | torch.device = "cpu",
     ) -> None:
         if protocol not in PROTOCOLS:
-            raise UsageError(f"protocol={protocol!r}: wanted 'full' or 'sampled'.{nearest(protocol, PROTOCOLS)}")
+            raise UsageError(
+                f"protocol={protocol!r}: wanted one of {', '.join(PROTOCOLS)}.{nearest(protocol, PROTOCOLS)}"
+            )
+        if ties not in sampled.TIES:
+            raise UsageError(f"ties={ties!r}: wanted one of {', '.join(sampled.TIES)}.{nearest(ties, sampled.TIES)}")
         self.dataset, self.protocol, self.chunk, self.device = dataset, protocol, chunk, torch.device(device)
         self.metrics = parse_metrics(metrics)
         self._held: dict[str, _Held] = {}
         self._histories: dict[tuple[str, str, bool], tuple[Histories, Aside | None]] = {}
         self._candidates = dict(candidates or {})
-        self._n_negatives, self._seed = n_negatives, seed
+        given = [np.shape(one["negatives"]) for one in self._candidates.values() if "negatives" in one]
+        self._n_negatives = given[0][1] if given and len(given[0]) == 2 else n_negatives
+        self._seed, self._ties = seed, ties
         if protocol == "sampled":
             lists = [str(metric) for metric in self.metrics if metric.of_lists]
             if lists and metrics is not DEFAULT_METRICS:
@@ -136,6 +117,24 @@ class Evaluator:
         self._cold_user = (dataset.train.degree() == 0).cpu()  # [U]
         self._cold_item = self._popularity == 0  # [I]
 
+    @property
+    def names(self) -> list[str]:
+        """The names under which a result holds the metrics, in order."""
+        full, drawn = ([str(metric) for metric in self.metrics], [self._label(metric) for metric in self._drawn])
+        return {"full": full, "sampled": drawn, "both": full + drawn}[self.protocol]
+
+    @property
+    def _drawn(self) -> list[Metric]:
+        """The metrics that sampled evaluation can measure."""
+        return [metric for metric in self.metrics if not metric.of_lists]
+
+    def name_of(self, metric: str) -> str:
+        """The name under which a result holds a metric: that of full ranking where there is one."""
+        return self._label(metric) if self.protocol == "sampled" else metric
+
+    def _label(self, metric: Metric | str) -> str:
+        return f"sampled{self._n_negatives}/{metric}"
+
     def evaluate(self, encoder: Encoder, part: str = "valid") -> Evaluation:
         """Measures ``encoder`` on ``part``, "valid" or "test".
 
@@ -146,7 +145,9 @@ class Evaluator:
         served = ServeCold(self._knowing(encoder, part), self.dataset)
         if self.protocol == "full":
             return self._full(served, part, held)
-        return self._sampled(served, part, held)
+        if self.protocol == "sampled":
+            return self._sampled(served, part, held)
+        return beside(self._full(served, part, held), self._sampled(served, part, held))
 
     def candidates(self, part: str) -> dict[str, np.ndarray]:
         """The candidates that sampled evaluation ranks on ``part``: drawn on first use, then reused.
@@ -223,19 +224,24 @@ class Evaluator:
 
     def _sampled(self, encoder: Encoder, part: str, held: _Held) -> Evaluation:
         chosen = self.candidates(part)
-        n_negatives = chosen["negatives"].shape[1]
-        values = sampled.pair_values(encoder, chosen, self.metrics, chunk=self.chunk, device=self.device)
-        prefix = f"sampled{n_negatives}/"
+        values = sampled.pair_values(
+            encoder, chosen, self._drawn, chunk=self.chunk, device=self.device, ties=self._ties
+        )
 
         def measure(users: Tensor, pair: Tensor, _: Tensor | None) -> tuple[dict[str, Tensor], dict[str, float]]:
             means = {
-                f"{prefix}{name}": _mean_by_row(value[pair], held.row[pair], len(held.users))[users]
+                self._label(name): _mean_by_row(value[pair], held.row[pair], len(held.users))[users]
                 for name, value in values.items()
             }
             return means, {}
 
         short = int((chosen["negatives"] < 0).any(1).sum())
-        facts = {"n_negatives": n_negatives, "seed": int(chosen["seed"]), "pairs_with_fewer": short}
+        facts = {
+            "n_negatives": self._n_negatives,
+            "seed": int(chosen["seed"]),
+            "ties": self._ties,
+            "pairs_with_fewer": short,
+        }
         return self._report(part, held, measure, facts=facts)
 
     def _report(self, part: str, held: _Held, measure, *, facts: dict | None = None) -> Evaluation:
@@ -250,8 +256,10 @@ class Evaluator:
             "cold_users": (cold_pair, None),
             "cold_items": (~cold_pair & ~warm_pair_item, ~warm_item),
         }
+        if self.dataset.aside is not None:
+            chosen[NO_SOURCE] = (~self._sourced(part)[held.users][held.row], None)
         groups = {}
-        for name in GROUPS:
+        for name in chosen:
             pair, kept = chosen[name]
             users = held.row[pair].unique()
             groups[name] = {"users": len(users), "pairs": int(pair.sum())}
@@ -271,6 +279,10 @@ class Evaluator:
             biased=self.protocol == "sampled",
             facts=facts or {},
         )
+
+    def _sourced(self, part: str) -> Tensor:
+        """Users with a source row before what is judged of them: ``Bool[U]``."""
+        return self.dataset.asides(*_BEFORE[part], order=self.dataset.order).last >= 0
 
     def _ordered(self, found: dict[str, float]) -> dict[str, float]:
         """The metrics in the order in which they were asked for."""

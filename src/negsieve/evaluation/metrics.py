@@ -101,6 +101,24 @@ def accuracies(metrics: Iterable[Metric], hit: Tensor, relevant: Tensor) -> dict
     return dict(zip(metrics, values, strict=True))
 
 
+def at_place(metric: Metric, place: Tensor) -> Tensor:
+    """An accuracy metric of a list whose one relevant item stands at ``place Double[p]``, from 0: ``Double[p]``.
+
+    Places between two, where ties are halved, count as their formula says. UsageError for another metric.
+    """
+    hit = (place < metric.k).double()
+    match metric.name:
+        case "recall" | "recall_capped" | "hr":
+            return hit
+        case "precision":
+            return hit / metric.k
+        case "mrr" | "map" | "map_capped":
+            return hit / (place + 1)
+        case "ndcg":
+            return hit / torch.log2(place + 2)
+    raise UsageError(f"{metric.name!r} is no accuracy metric")
+
+
 def pair_auc(score: Tensor, row: Tensor, item: Tensor) -> Tensor:
     """For each held-out pair, the share of the other eligible items that it outranks: ``Double[p]``.
 

@@ -23,9 +23,16 @@ EASE_ITEMS = 8000
 """Beyond so many items EASE takes gigabytes and minutes, and is left out of tables."""
 
 
-def popularity(dataset: Dataset) -> Popular:
-    """An encoder that ranks items by their number of train users, the same for everyone."""
-    return Popular(dataset.train.popularity())
+def popularity(dataset: Dataset, *, count: str = "users") -> Popular:
+    """An encoder that ranks items by their number of train users, the same for everyone.
+
+    count  "users", or "rows", which differ where train repeats pairs. UsageError for another word
+    """
+    if count not in ("users", "rows"):
+        raise UsageError(f"popularity with count={count!r}: wanted 'users' or 'rows'")
+    if count == "users":
+        return Popular(dataset.train.popularity())
+    return Popular(torch.bincount(dataset.pairs("train")[1], minlength=dataset.n_items))
 
 
 def item_knn(dataset: Dataset, *, k: int = 100, shrink: float = 0.0) -> ItemKNN:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from negsieve.data.dataset import PARTS, Dataset
 from negsieve.errors import NegsieveError, UsageError
-from negsieve.evaluation.metrics import AUC, Metric, accuracy
+from negsieve.evaluation.metrics import AUC, Metric, at_place
 from negsieve.rng import derive
 from negsieve.scorers import Encoder
 from negsieve.seen import Seen
 from negsieve.types import Batch
 
+TIES = ("number", "half", "optimistic")
 _ROWS = 8192  # pairs drawn together: bounds memory, and is part of what a seed means
 
 
@@ -113,11 +114,13 @@ def pair_values(
     *,
     chunk: int,
     device: str | torch.device = "cpu",
+    ties: str = "number",
 ) -> dict[str, Tensor]:
     """Every metric's value for each held-out pair, ``Double[p]``; a list with one relevant item.
 
-    The held-out item's place is 1 + the candidates with a higher score, or an equal one and a lower item
-    number: the tie rule of full ranking. "auc" is the share of candidates outranked, ties half.
+    The held-out item's place is 1 + the candidates with a higher score + its share of those with an equal one:
+    "number": those of a lower item number, the tie rule of full ranking; "half": half of them; "optimistic": none.
+    "auc" is the share of candidates outranked, ties always half.
     """
     user, item, negatives = (torch.from_numpy(np.ascontiguousarray(chosen[n])) for n in ("user", "item", "negatives"))
     above, ahead, equal, number = [], [], [], []
@@ -131,16 +134,15 @@ def pair_values(
         ahead.append((tie & (negatives[rows] < item[rows, None])).sum(1))
         number.append(real.sum(1))
     higher, equal, ahead, number = (torch.cat(side) for side in (above, equal, ahead, number))
-    place = higher + ahead  # from 0  # [p]
-    one = torch.ones_like(place)
+    lost = {"number": ahead, "half": equal / 2, "optimistic": torch.zeros_like(equal)}[ties]
+    place = (higher + lost).double()  # from 0  # [p]
     values = {}
     for metric in metrics:
         if metric.name == AUC:
             right = (number - higher).double() - equal.double() / 2
             values[str(metric)] = torch.where(number > 0, right / number.clamp_min(1), 0.5)
         else:
-            hit = torch.arange(metric.k) == place[:, None]  # [p, K]
-            values[str(metric)] = accuracy(metric, hit, one)
+            values[str(metric)] = at_place(metric, place)
     return values
 
 

@@ -21,7 +21,7 @@ from negsieve.store.strict import read_json
 from negsieve.study.plan import Plan
 from negsieve.study.table import PART, make_table, measure_references
 from negsieve.study.work import StudyWatcher, work
-from negsieve.training.build import make_evaluator, refuse_misnamed, refuse_unfit, reported
+from negsieve.training.build import make_evaluator, refuse_misnamed, refuse_unfit
 
 
 def run_study(
@@ -108,10 +108,8 @@ def _describe(root: Path, plan: Plan, dataset: Dataset) -> None:
         "baseline": plan.baseline.name,
         "primary": plan.primary,
         "methods": [asdict(method) for method in plan.methods],
-        "metrics": [
-            reported(plan.config, metric) for metric in make_evaluator(plan.config, dataset, final=True).metrics
-        ],
-        "selection": {"metric": train.metric, "part": train.select_on},
+        "metrics": make_evaluator(plan.config, dataset, final=True).names,
+        "selection": {"metric": plan.config.chooser, "part": train.select_on},
         "test": TEST,
         "correction": CORRECTION,
         "budget": {

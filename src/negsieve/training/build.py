@@ -99,26 +99,29 @@ def make_evaluator(
     device: str | torch.device = "cpu",
     candidates: dict[str, dict[str, np.ndarray]] | None = None,
 ) -> Evaluator:
-    """The evaluator that chooses the best epoch, always by full ranking; ``final``: the one that reports.
+    """The evaluator that chooses the best epoch, as ``train.select_by`` says; ``final``: the one that reports.
 
     ``final`` adds the metrics that are worth their time once and follows ``evaluate.protocol``.
     ``device`` is where the model's tables are; ``candidates`` are saved ones for the sampled protocol.
     Raises UsageError for metrics that do not exist, or that the protocol cannot measure.
     """
     wanted = config.evaluate
-    protocol = wanted.protocol if final else "full"
+    protocol = config.protocol if final else config.train.select_by
     extra = wanted.test_metrics if final else ()
     if protocol == "sampled" and extra == EvaluateConfig().test_metrics:
         extra = tuple(name for name in extra if not parse_metric(name).of_lists)
     metrics = [parse_metric(name) for name in (*wanted.metrics, *extra)]
+    if not final and protocol == "sampled":
+        metrics = [metric for metric in metrics if not metric.of_lists]
     chooser = parse_metric(config.train.metric)
-    if chooser not in metrics and not (protocol == "sampled" and chooser.of_lists):
+    if chooser not in metrics and not (final and protocol == "sampled" and chooser.of_lists):
         metrics.insert(0, chooser)
     return Evaluator(
         dataset,
         metrics=tuple(map(str, metrics)),
         protocol=protocol,
         n_negatives=wanted.n_negatives,
+        ties=wanted.ties,
         candidates=candidates,
         chunk=wanted.chunk,
         device=device,
@@ -126,8 +129,12 @@ def make_evaluator(
 
 
 def reported(config: RunConfig, metric: object) -> str:
-    """The name under which a result holds ``metric``: sampled figures are labelled ``sampled<n>/...``."""
-    return f"sampled{config.evaluate.n_negatives}/{metric}" if config.evaluate.protocol == "sampled" else str(metric)
+    """The name under which a result holds ``metric``, as the best epoch is chosen by it where it has two.
+
+    Sampled figures are labelled ``sampled<n>/...``.
+    """
+    sampled = config.protocol == "sampled" or config.train.select_by == "sampled"
+    return f"sampled{config.evaluate.n_negatives}/{metric}" if sampled else str(metric)
 
 
 def refuse_misnamed(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = ()) -> None:

@@ -19,7 +19,7 @@ from negsieve.cores import usable_cores
 from negsieve.data import snapshot
 from negsieve.data.dataset import Dataset
 from negsieve.errors import CannotCreate, ConfigError
-from negsieve.evaluation.evaluator import Evaluation
+from negsieve.evaluation.outcome import Evaluation
 from negsieve.kernels import native
 from negsieve.models.named import order_read
 from negsieve.store import atomic
@@ -188,7 +188,7 @@ def _finish(
     """Restores the best epoch and measures it: the figures come from saved state only."""
     best = trainer.restore_best()
     standing = trainer.standing
-    sampled = config.evaluate.protocol == "sampled"
+    sampled = config.protocol != "full"
     n = config.evaluate.n_negatives
     saved = candidates.kept(run, n) if sampled else None
     evaluator = build.make_evaluator(config, dataset, final=True, device=trainer.device, candidates=saved)
@@ -211,7 +211,7 @@ def _finish(
         "epochs": standing.epoch,
         "stopped": standing.stopped,
         "selection": {
-            "metric": config.train.metric,
+            "metric": config.chooser,
             "part": config.train.select_on if standing.best_epoch is not None else None,
         },
         "oracle": list(config.oracle),
@@ -219,7 +219,9 @@ def _finish(
         "started_from": initial.told_of(run),
         "metrics": {part: one.metrics for part, one in found.items()},
         "groups": {part: one.groups for part, one in found.items()},
-        "biased": sampled,
+        "biased": config.protocol == "sampled",
+        "protocol": config.protocol,
+        "n_negatives": n if sampled else None,
         "false_negative_rate": chosen.get("false_negative_rate"),
         "diagnostics": {name: chosen.get(name) for name in _DIAGNOSTICS},
         "seconds": round(seconds(), 2),

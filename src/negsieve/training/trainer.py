@@ -176,10 +176,11 @@ class Trainer:
         last = standing.epoch + 1 == config.epochs
         if self.validates and (standing.epoch % config.validate_every == 0 or last):
             found = self.evaluator.evaluate(self.model.frozen(), config.select_on).metrics
+            value = found[self.evaluator.name_of(config.metric)]
             record[config.select_on] = found
             for part in (self.sampler, self.beside):
-                each_schedule(part, lambda one: one.validated(found[config.metric]))
-            self._judge(found[config.metric])
+                each_schedule(part, lambda one: one.validated(value))
+            self._judge(value)
             self._clock.lap("validate")
         record["seconds"] = self._clock.take()
         self.run.append_metrics(record)
@@ -197,9 +198,8 @@ class Trainer:
             return
         standing.waited += 1
         if self.config.patience and standing.waited >= self.config.patience:
-            standing.stopped = (
-                f"{self.config.metric} on {self.config.select_on} did not rise in {standing.waited} validations"
-            )
+            chooser = self.evaluator.name_of(self.config.metric)
+            standing.stopped = f"{chooser} on {self.config.select_on} did not rise in {standing.waited} validations"
 
     def _save_best(self) -> None:
         self.run.save_best(self.standing.steps_done, {"model": self.model.state_dict()}, asdict(self.standing))
