@@ -72,6 +72,15 @@ class Narrowing(Scorer, Protocol):
         ...
 
 
+@runtime_checkable
+class Comparing(Scorer, Protocol):
+    """A scorer that can also say how alike its items are to given vectors, whatever it scores by."""
+
+    def by_cosine(self, query: Tensor) -> Scorer:
+        """The same items by their cosines to ``Float[b, D]``."""
+        ...
+
+
 class Dot:
     """Scores by dot product or cosine: any two-tower model.
 
@@ -124,6 +133,9 @@ class Dot:
 
     def with_query(self, query: Tensor) -> Dot:
         return Dot(query, self.table, stack=self.stack, cosine=self.cosine, temperature=self.temperature)
+
+    def by_cosine(self, query: Tensor) -> Dot:
+        return Dot(query, self.table, cosine=True)
 
     @property
     def linear(self) -> bool:

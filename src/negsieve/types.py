@@ -38,6 +38,11 @@ class Batch:
         """What keyed draws depend on, ``Long[B]``: ``row``, or without one the place in the batch."""
         return torch.arange(len(self.user), device=self.user.device) if self.row is None else self.row
 
+    def rows(self, place: Tensor) -> Batch:
+        """Some of its rows, ``Long[b]``."""
+        sides = {name: getattr(self, name) for name in ("user", "item", "row", "history")}
+        return replace(self, **{name: side[place] for name, side in sides.items() if side is not None})
+
     def to(self, device) -> Batch:
         """The same batch on another device."""
         sides = {name: getattr(self, name) for name in ("user", "item", "row", "history")}
@@ -59,6 +64,11 @@ class Groups:
         return len(self.offset) - 1
 
 
+ORIGINS = ("random", "general", "cross", "fallback")
+"""What a negative may have come from: a random draw, a hard one of the own domain or by way of another domain, or
+a random draw in the place of a hard one that was filtered out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Negatives:
     """Negatives for a batch. Every field but ``item`` may be absent.
@@ -73,6 +83,7 @@ class Negatives:
     parts      ``Long[B, K, S]``; the items a synthetic negative was made of, for measuring
     positive_log_q  ``Float[B]``; log-probability of the positive under the same proposal
     bound      ``Float[B]``; a score that the row's positive is measured against, such as the top-K threshold
+    origin     ``Int8[B, K]``; how each came to be, a place in ``ORIGINS``: only the meter reads it
     """
 
     item: Tensor
@@ -84,3 +95,4 @@ class Negatives:
     parts: Tensor | None = None
     positive_log_q: Tensor | None = None
     bound: Tensor | None = None
+    origin: Tensor | None = None

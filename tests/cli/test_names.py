@@ -22,7 +22,7 @@ def test_everything_that_can_be_named_is_listed_with_words_and_parameters(call):
     assert dns_mn["parameters"] == {"m": 4, "n": 32, "mode": "mean"}
     assert "dnsmn" in dns_mn["aliases"]
     assert all(one["parameters"]["dim"] == 64 for one in found["models"])
-    given = {"n_items", "n_users", "seen", "dim", "seed", "explicit"}
+    given = {"n_items", "n_users", "seen", "dim", "seed", "explicit", "train", "last_row"}
     for name, function in METHODS.items():
         offered = set(inspect.signature(function).parameters) - given
         assert set(next(one for one in found["samplers"] if one["name"] == name)["parameters"]) == offered
@@ -66,7 +66,7 @@ def test_completion_knows_the_same_names_without_importing_them():
     assert sorted(complete.table_names("sampler")) == sorted(METHODS)
     assert complete.table_names("model") == list(MODELS)
     assert sorted(complete.table_names("loss")) == sorted(LOSSES)
-    assert complete.samplers("dns") == ["dns", "dns_mn", "dns_band"]
+    assert complete.samplers("dns") == ["dns", "dns_mn", "dns_star", "dns_band"]
     assert complete.settings("train.pat") == ["train.patience="]
     assert "online-retail" in complete.data("on")
 
@@ -75,7 +75,7 @@ def test_the_shell_gets_completions(monkeypatch, call):
     monkeypatch.setenv("_NEGSIEVE_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "negsieve train --sampler dn")
     monkeypatch.setenv("COMP_CWORD", "3")
-    assert call().out.split() == ["dns", "dns_mn", "dns_band"]
+    assert call().out.split() == ["dns", "dns_mn", "dns_star", "dns_band"]
     monkeypatch.setenv("COMP_WORDS", "negsieve re")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert call().out.split() == ["recommend"]

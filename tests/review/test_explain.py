@@ -66,6 +66,9 @@ def test_every_method_can_be_explained(small, sampler):
         return
     before = torch.get_rng_state()
     found = explain(sampler, small, model="lightgcn:layers=1,dim=8", settings=SETTINGS)
+    if sampler == "realhns":
+        assert "sasrec_cdr" in found["refused"] and "realhns_general" in found["refused"]
+        return
     assert found["refused"] is None and found["composition"]["part"]
     assert found["cost"]["with_gradient"] >= 1
     assert torch.equal(before, torch.get_rng_state())

@@ -10,8 +10,9 @@ import torch
 from negsieve.errors import UsageError
 from negsieve.losses import softmax
 from negsieve.rng import streams
-from negsieve.samplers.clusters import CellSoftmax, k_means
+from negsieve.samplers.clusters import CellSoftmax
 from negsieve.samplers.draw import Weighted, powered
+from negsieve.samplers.kmeans import k_means
 from negsieve.samplers.named import cluster, midx, pris
 from negsieve.scorers import Dot, Towers
 from negsieve.seen import Seen

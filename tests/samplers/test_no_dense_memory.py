@@ -7,9 +7,9 @@ import torch
 
 from negsieve.rng import streams
 from negsieve.samplers.named import METHODS
-from negsieve.scorers import Towers
 from negsieve.seen import Seen
 from negsieve.spec import Spec, bind
+from negsieve.testing.standin import stand_in
 from negsieve.types import Batch
 
 USERS, ITEMS = 4000, 5000
@@ -29,7 +29,7 @@ def test_memory_grows_with_users_plus_items(name, many):
     slots = {"slots": "4096"} if name == "gdns" else {}  # a table whose size is the user's own word
     sampler = bind(METHODS[name], Spec(name, slots), offers)
     tables = [torch.randn(n, 8, generator=streams("t", n)) for n in (USERS, ITEMS)]
-    encode = Towers(*tables, stack=(tables[1] * 0.5, tables[1] * 1.5))
+    encode = stand_in(sampler, *tables)
     sampler.begin(0, encode, streams("refresh"))
     batch = Batch(many.owner[:32], many.item[:32], torch.arange(32))
     with torch.no_grad():

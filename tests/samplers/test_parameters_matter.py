@@ -14,9 +14,10 @@ from negsieve.scorers import Towers
 from negsieve.seen import Seen
 from negsieve.spec import Spec, bind
 from negsieve.testing.answers import difference
+from negsieve.testing.standin import CrossedTowers
 from negsieve.types import Batch
 
-GIVEN = {"n_items", "n_users", "seen", "dim", "seed", "explicit"}
+GIVEN = {"n_items", "n_users", "seen", "dim", "seed", "explicit", "train", "last_row"}
 STEPS, EPOCHS = 3, 3
 # where a parameter says how much is remembered, it matters only when memory is short; how an adversary climbs,
 # only once it has climbed; and a cap, only where something reaches it
@@ -25,6 +26,27 @@ BESIDE = {
     ("gdns", "dense"): {"slots": "2"},
     **{("adv_infonce", name): {"every": "1"} for name in CLIMBS},
     ("adv_infonce", "max_kl"): {"every": "1", "lr": "3"},
+    **{(name, "chi"): {"tau": "1"} for name in ("realhns", "realhns_general")},
+    **{(name, "group"): {"base": "dns"} for name in ("realhns", "realhns_general")},
+    ("dns_star", "mix"): {"m": "1"},
+    **{("dns_star", name): {"curriculum": "true"} for name in ("mu", "psi", "eta")},
+}
+# thirty items and three epochs: bands, places and paces that make a difference there
+SMALL = {
+    "candidates": "12",
+    "fine_max": "6",
+    "p_min": "10",
+    "p_max": "90",
+    "item_clusters": "4",
+    "mu": "0",
+    "tau": "2",
+}
+USUAL = {
+    "realhns": SMALL
+    | {"n_general": "3", "n_cross": "3", "eta": "4", "chi": "1.5", "cross_max": "80", "user_clusters": "2"}
+    | {"outliers": "0.5", "n_negatives": "8"},
+    "realhns_general": SMALL | {"n_hard": "4", "eta": "2", "chi": "1.5", "n_negatives": "8"},
+    "dns_star": {"mu": "0"},
 }
 
 
@@ -72,11 +94,19 @@ def trace(name: str, seen, **given: str) -> list:
     """What a method hands to the loss over some epochs of training on fixed scores that drift."""
     offers = {"n_items": seen.n_items, "n_users": seen.n_users, "seen": seen, "dim": 8, "seed": 0}
     offers["explicit"] = turned_down(seen)
+    if name in USUAL:  # an oracle's run, which knows the train pairs too, and users' last rows
+        more = torch.arange(seen.n_users) % 7
+        user, item = torch.cat([seen.owner, torch.arange(seen.n_users)]), torch.cat([seen.item, more])
+        known = Seen(user, item, n_users=seen.n_users, n_items=seen.n_items, part="train+test", oracle=True)
+        offers |= {"seen": known, "train": seen, "last_row": torch.arange(seen.n_users)} if name != "dns_star" else {}
+        given = USUAL[name] | given
     sampler = bind(METHODS[name], Spec(name, given), offers)
-    told = [default_loss(name, given)]
+    told = [default_loss(name, given), str(any(getattr(part, "noiseless", False) for part in sampler.modules()))]
     for epoch in range(EPOCHS):
         tables = [torch.randn(n, 8, generator=streams("t", n, epoch)) for n in (seen.n_users, seen.n_items)]
         encode = Towers(*tables, stack=(tables[1] * 0.5, tables[1] * 1.5))
+        if name in ("realhns", "realhns_general"):  # states that depend on the row
+            encode = CrossedTowers(*tables)
         sampler.begin(epoch, encode, streams("refresh", epoch))
         for step in range(STEPS):
             rng = streams("batch", epoch, step)

@@ -9,7 +9,7 @@ from negsieve.samplers import named as samplers
 from negsieve.training.build import name_loss, pick_device
 
 # by the data and the run
-_TO_A_SAMPLER = {"n_users", "n_items", "seen", "seed", "dim", "explicit"}
+_TO_A_SAMPLER = {"n_users", "n_items", "seen", "seed", "dim", "explicit", "train", "last_row"}
 
 
 def check(config: RunConfig, *, typed: str | None) -> None:

@@ -19,7 +19,7 @@ EXAMPLES = options.examples(
 )
 KINDS = ("samplers", "models", "losses", "metrics", "data")
 _GIVEN = {
-    *("n_items", "n_users", "seen", "train", "seed", "explicit"),
+    *("n_items", "n_users", "seen", "train", "last_row", "seed", "explicit"),
     *("positive", "negative", "negatives", "batch", "scorer"),
 }
 _METRICS = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from negsieve.scorers import Narrowing, Scorer
 from negsieve.seen import Seen
-from negsieve.types import Batch, Negatives
+from negsieve.types import ORIGINS, Batch, Negatives
 
 _SUMS = ("loss", "penalty", "rows", "false", "counted", "hard", "rated", "dead", "popularity")
 
@@ -47,10 +47,12 @@ class Meter(nn.Module):
         self.register_buffer("covered", torch.zeros(train.n_items, dtype=torch.bool))
         for name in _SUMS:
             self.register_buffer(f"sum_{name}", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("sum_origin", torch.zeros(len(ORIGINS), dtype=torch.float64))
 
     def reset(self) -> None:
         """Forget the epoch."""
         self.covered.zero_()
+        self.sum_origin.zero_()
         for name in _SUMS:
             getattr(self, f"sum_{name}").zero_()
 
@@ -88,6 +90,9 @@ class Meter(nn.Module):
         self.sum_loss += loss.detach().sum(dtype=torch.float64)
         self.sum_penalty += penalty.detach().sum(dtype=torch.float64)
         self.sum_dead += (gradient.abs() < self.dead_below).sum()
+        if negatives.origin is not None:
+            # compared, not counted by bincount, which a GPU adds up in an order of its own
+            self.sum_origin += torch.stack([(negatives.origin == place).sum() for place in range(len(ORIGINS))])
         item = _items_of(negatives)  # [B|1, K]
         if item.shape[1] == 0:
             return  # a sampler for a loss over the whole catalogue draws nothing
@@ -155,15 +160,24 @@ class Meter(nn.Module):
         self.sum_hard += below.mean(1)[counts].sum()
         self.sum_rated += counts.sum()
 
-    def summary(self) -> dict[str, float | None]:
-        """The epoch's means: loss and penalty a row, rates in 0..1, hardness as a percentile 0..100."""
+    def summary(self) -> dict[str, float | dict[str, float] | None]:
+        """The epoch's means: loss and penalty a row, rates in 0..1, hardness as a percentile 0..100.
+
+        ``origins``, only where the sampler labels its negatives: the share of each of ``ORIGINS``.
+        """
         total = {name: float(getattr(self, f"sum_{name}")) for name in _SUMS}
 
         def mean(name: str, over: str) -> float | None:
             return total[name] / total[over] if total[over] else None
 
         hard = mean("hard", "rated")
-        return {
+        labelled = float(self.sum_origin.sum())
+        origins = (
+            {name: float(many) / labelled for name, many in zip(ORIGINS, self.sum_origin, strict=True)}
+            if labelled
+            else None
+        )
+        return ({} if origins is None else {"origins": origins}) | {
             "loss": mean("loss", "rows"),
             "penalty": mean("penalty", "rows"),
             "false_negative_rate": mean("false", "counted") if self.heldout is not None else None,

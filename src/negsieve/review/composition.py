@@ -11,7 +11,7 @@ from torch import nn
 from negsieve.samplers.base import Chain, Composition, Learner
 from negsieve.schedule import Schedule
 
-_OF_THE_DATA = {"self", "n_items", "n_users", "seen", "seed", "dim", "popularity", "explicit"}
+_OF_THE_DATA = {"self", "n_items", "n_users", "seen", "seed", "dim", "popularity", "explicit", "states"}
 _PLAIN = (bool, int, float, str)
 
 

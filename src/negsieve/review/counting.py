@@ -46,6 +46,8 @@ class CountingScores:
         if name.startswith("__"):
             raise AttributeError(name)
         found = getattr(self._inner, name)
+        if name == "crossed":
+            return lambda target: counted(found(target), self._tally)
         return (lambda: self._tally.add(found())) if name == "all" else found
 
 
@@ -76,6 +78,9 @@ class CountingVectors(CountingScores):
 
     def with_query(self, query: Tensor) -> CountingScores:
         return counted(self._inner.with_query(query), self._tally)
+
+    def by_cosine(self, query: Tensor) -> CountingScores:
+        return counted(self._inner.by_cosine(query), self._tally)
 
     def rows(self, place: Tensor) -> CountingScores:
         return counted(self._inner.rows(place), self._tally)

@@ -38,6 +38,7 @@ from negsieve.training.trainer import Trainer
 from negsieve.training.watch import Silent
 
 FAMILY = ("mf", "lightgcn")
+ACROSS = ("sasrec_cdr",)
 
 
 class Broken(Exception):
@@ -76,7 +77,7 @@ def try_methods(
 ) -> list[Verdict]:
     """Tries each sampler with the configured loss (its own by default), epochs and seed.
 
-    model    a model for all; None: mf, or lightgcn where a sampler needs layers
+    model    a model for all; None: mf, lightgcn where a sampler needs layers, sasrec_cdr where it needs two domains
     trusted  ``module:function`` samplers that may be imported
     told     called with each verdict as it falls
 
@@ -88,8 +89,9 @@ def try_methods(
     verdicts = []
     for text, maker in makers.items():
         if dataset.explicit is None and "explicit" in inspect.signature(maker).parameters:
-            why = "not tried: these data hold no explicit negatives"
-            verdict = Verdict(text, None, None, 0.0, None, None, None, why)
+            verdict = _untried(text, "these data hold no explicit negatives")
+        elif dataset.aside is None and _crosses(text, dataset, trusted):
+            verdict = _untried(text, "these data hold one domain")
         else:
             verdict = _try(config.model_copy(update={"sampler": text}), dataset, model, trusted)
         verdicts.append(verdict)
@@ -97,11 +99,24 @@ def try_methods(
     return verdicts
 
 
+def _untried(text: str, why: str) -> Verdict:
+    return Verdict(text, None, None, 0.0, None, None, None, f"not tried: {why}")
+
+
+def _crosses(text: str, dataset: Dataset, trusted: Collection[str]) -> bool:
+    """Whether a sampler needs a model of two domains."""
+    try:
+        made = build.make_sampler(text, dataset, dim=1, trusted=trusted)
+    except Exception:  # said by the trial itself
+        return False
+    return any("domains" in getattr(part, "needs", ()) for part in made.modules())
+
+
 def _try(config: RunConfig, dataset: Dataset, model: str | None, trusted: Collection[str]) -> Verdict:
     """One method, from a config to a verdict; whatever goes wrong is the verdict's reason."""
     begun, record, why = perf_counter(), {}, None
     try:
-        config, parts = _served(config, dataset, [model] if model else list(FAMILY), trusted)
+        config, parts = _served(config, dataset, [model] if model else _family(dataset), trusted)
         engine = choose(parts, config.train, build.pick_device(config.train.device)).name
         config = config.model_copy(update={"loss": build.name_loss(config.loss, config.sampler)})
         with tempfile.TemporaryDirectory(prefix="negsieve-check-") as folder:
@@ -120,6 +135,10 @@ def _try(config: RunConfig, dataset: Dataset, model: str | None, trusted: Collec
         ok=why is None,
         why=why,
     )
+
+
+def _family(dataset: Dataset) -> list[str]:
+    return [*FAMILY, *(ACROSS if dataset.aside is not None else ())]
 
 
 def _served(

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from negsieve.errors import UsageError
 from negsieve.samplers.base import Sampler
 from negsieve.samplers.filter import refuse_leak
+from negsieve.samplers.kmeans import k_means
 from negsieve.schedule import checked
 from negsieve.scorers import VectorScorer
 from negsieve.seen import Seen
 from negsieve.types import Batch, Negatives
 
 _LARGEST = 2**63 - 1
-_IN_CACHE = 1 << 22  # distances held at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,24 +157,3 @@ class CellSoftmax(Sampler):
         """``item Long[B, M]`` -> the law of the unseen."""
         left = (1 - cells.seen).clamp_min(1e-13).log()[:, None]  # [B, 1]
         return cells.score.gather(1, self.cell[item]) + self.log_weight[item] - cells.total[:, None] - left
-
-
-def k_means(vector: Tensor, clusters: int, rng: torch.Generator, *, rounds: int = 10) -> tuple[Tensor, Tensor]:
-    """Lloyd's clusters of ``Float[I, D]``: each row's cluster ``Long[I]`` and the centres ``Float[C, D]``.
-
-    Starts from C different rows. A cluster that loses all its rows keeps its centre. Sums are matrix
-    products, hence alike at every call, on a GPU too. Cost: ``2 rounds I C D`` multiply-adds.
-    """
-    centre = vector[torch.randperm(len(vector), generator=rng, device=vector.device)[:clusters]].clone()
-    blocks = vector.split(max(1, _IN_CACHE // clusters))
-    for _ in range(rounds):
-        total, many = torch.zeros_like(centre), centre.new_zeros(clusters)
-        for block in blocks:
-            member = one_hot(_nearest(block, centre), clusters).to(block.dtype)  # [b, C]
-            total, many = total + member.T @ block, many + member.sum(0)
-        centre = torch.where(many[:, None] > 0, total / many.clamp_min(1)[:, None], centre)
-    return torch.cat([_nearest(block, centre) for block in blocks]), centre
-
-
-def _nearest(vector: Tensor, centre: Tensor) -> Tensor:
-    return (centre.square().sum(1) - 2 * vector @ centre.T).argmin(1)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from negsieve.errors import UsageError
+from negsieve.errors import CapabilityError, UsageError
 from negsieve.samplers.base import Composition, LawfulSampler, Sampler, Stage
-from negsieve.scorers import Encoder, Scorer, VectorScorer
+from negsieve.scorers import Encoder, Narrowing, Scorer, VectorScorer
 from negsieve.types import Batch, Negatives
 
 
@@ -126,7 +126,7 @@ class With(Composition, Stage):
 
 def spread(negatives: Negatives, rows: int) -> Negatives:
     """The same negatives with every field a row of its own, none shared."""
-    fields = ("item", "keep", "log_q", "weight", "vector", "ego", "parts")
+    fields = ("item", "keep", "log_q", "weight", "vector", "ego", "parts", "origin")
     known = {name: getattr(negatives, name) for name in fields}
     wide = {name: value.expand(rows, *value.shape[1:]) for name, value in known.items() if value is not None}
     return replace(negatives, **wide)
@@ -135,8 +135,8 @@ def spread(negatives: Negatives, rows: int) -> Negatives:
 def where(first: Tensor, yes: Negatives, no: Negatives) -> Negatives:
     """``yes`` where ``first Bool[B, K|1]`` holds, else ``no``; both of B rows and K negatives.
 
-    A mask or weight that one side lacks counts as kept and as 1. What only one side knows of other
-    fields is dropped, because half a law or half a vector is none.
+    A mask, weight or origin that one side lacks counts as kept, as 1 and as random. What only one side knows of
+    other fields is dropped, because half a law or half a vector is none.
     """
 
     def pick(name: str, neutral: float | None) -> Tensor | None:
@@ -150,7 +150,7 @@ def where(first: Tensor, yes: Negatives, no: Negatives) -> Negatives:
         return torch.where(first.reshape(*first.shape, *(1 for _ in a.shape[2:])), a, b)
 
     item = torch.where(first, yes.item, no.item)
-    neutral = {"keep": True, "weight": 1.0, "log_q": None, "vector": None, "ego": None, "parts": None}
+    neutral = {"keep": True, "weight": 1.0, "origin": 0, "log_q": None, "vector": None, "ego": None, "parts": None}
     return Negatives(item, **{name: pick(name, value) for name, value in neutral.items()})
 
 
@@ -167,18 +167,21 @@ def join(drawn: list[Negatives], rows: int, scorer: Scorer) -> Negatives:
         many = max(len(value) for value in found)
         return torch.cat([value.expand(many, *value.shape[1:]) for value in found], dim=1)
 
-    def own_vectors(one: Negatives) -> Tensor:
-        if not isinstance(scorer, VectorScorer):
-            raise UsageError("synthetic negatives beside plain ones need a scorer that shows vectors, such as Dot")
-        return scorer.vectors(one.item)
-
     return Negatives(
         torch.cat([one.item for one in drawn], dim=1),
         keep=beside("keep", lambda one: torch.ones_like(one.item, dtype=torch.bool)),
         weight=beside("weight", lambda one: torch.ones(one.item.shape, device=one.item.device)),
         log_q=beside("log_q", None),
-        vector=beside("vector", own_vectors),
+        vector=beside("vector", lambda one: own_vectors(one, scorer)),
+        origin=beside("origin", lambda one: torch.zeros(one.item.shape, dtype=torch.int8, device=one.item.device)),
     )
+
+
+def own_vectors(negatives: Negatives, scorer: Scorer) -> Tensor:
+    """The items' own vectors, ``Float[B|1, K, D]``: what plain negatives beside synthetic ones stand for."""
+    if not isinstance(scorer, VectorScorer):
+        raise UsageError("synthetic negatives beside plain ones need a scorer that shows vectors, such as Dot")
+    return scorer.vectors(negatives.item)
 
 
 def mixture_log_prob(samplers, shares, batch: Batch, item: Tensor) -> Tensor:
@@ -197,3 +200,15 @@ def _refuse_lawless(samplers) -> None:
     for one in samplers:
         if not isinstance(one, LawfulSampler):
             raise UsageError(f"{type(one).__name__} does not know the law of its draws, which a mixture's log q needs")
+
+
+def narrowed(scorer: Scorer, place: Tensor, *, of: int | None = None) -> Scorer:
+    """A scorer of the rows at ``place Long[b]``, itself where these are all ``of`` its rows.
+
+    Raises CapabilityError where it cannot stand for some of them.
+    """
+    if len(place) == of:
+        return scorer
+    if isinstance(scorer, Narrowing):
+        return scorer.rows(place)
+    raise CapabilityError(f"{type(scorer).__name__} cannot rate for some of its rows alone: it needs rows(place)")

@@ -10,7 +10,17 @@ from collections.abc import Callable, Mapping
 from negsieve.errors import nearest
 from negsieve.recbole import from_recbole
 from negsieve.samplers.base import Sampler
-from negsieve.samplers.methods import adversarial, dynamic, explicit, importance, memory, static, synthetic, whole
+from negsieve.samplers.methods import (
+    adversarial,
+    cross_domain,
+    dynamic,
+    explicit,
+    importance,
+    memory,
+    static,
+    synthetic,
+    whole,
+)
 from negsieve.samplers.plugins import plugins
 from negsieve.spec import Spec, resolve
 
@@ -24,6 +34,7 @@ FAMILIES = {
     "adversarial": adversarial,
     "importance": importance,
     "explicit": explicit,
+    "cross_domain": cross_domain,
     "whole": whole,
 }
 

@@ -115,6 +115,7 @@ class HopMix(Stage):
 
     n_negatives  K; the M candidates are cut into K groups of M / K, as the authors' code does
     mix          "row" as above; "none" leaves the positive out: hop-wise DNS
+    one_layer    a model of one layer serves too: a part of other methods asks for that
 
     ``item`` is the choice of hop 0, ``parts [B, K, H + 1]`` the choices of all hops, ``ego`` hop 0 of
     the mixture, which L2 reads as the authors' code does. A group without a kept candidate is
@@ -131,8 +132,10 @@ class HopMix(Stage):
         "factor is chosen instead of drawn."
     )
 
-    def __init__(self, n_negatives: int = 1, *, mix: str = "row") -> None:
+    def __init__(self, n_negatives: int = 1, *, mix: str = "row", one_layer: bool = False) -> None:
         super().__init__()
+        if one_layer:
+            self.needs = frozenset({"vectors"})
         if mix not in MIXES:
             raise UsageError(f"mix={mix!r}, wanted one of {', '.join(MIXES)}.{nearest(mix, MIXES)}")
         self.n_negatives, self.mix = check_groups(n_negatives), mix

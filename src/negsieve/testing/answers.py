@@ -38,8 +38,9 @@ def check_shapes(found: Negatives, rows: int, device: torch.device) -> None:
         "parts": ((*full, *getattr(found.parts, "shape", ())[2:]),),
         "positive_log_q": ((rows,),),
         "bound": ((rows,),),
+        "origin": (full,),
     }
-    whole = {"item": torch.long, "parts": torch.long, "keep": torch.bool}
+    whole = {"item": torch.long, "parts": torch.long, "keep": torch.bool, "origin": torch.int8}
     for name in _NAMES:
         value = getattr(found, name)
         if value is None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from negsieve.rng import streams
 from negsieve.samplers.base import Sampler
-from negsieve.scorers import Encoder, Towers
+from negsieve.scorers import Encoder
 from negsieve.seen import Seen
 from negsieve.testing.answers import (
     CheckFailed,
@@ -29,6 +29,7 @@ from negsieve.testing.answers import (
     memory_of,
     same_memory,
 )
+from negsieve.testing.standin import stand_in
 from negsieve.types import Batch, Negatives
 
 _DIM = 8
@@ -66,7 +67,8 @@ def check_sampler(
 
     make             a function without arguments that gives a fresh, equal sampler at every call
     n_users, n_items the ids that the sampler may be asked about run below these
-    scorer           ``Batch -> Scorer``; by default dot products of random vectors of two layers
+    scorer           ``Batch -> Scorer``; by default dot products of random vectors of two layers, or of the states
+                     of two domains where a part of the sampler needs these
     seen             pairs that must never be drawn with ``keep=True``; a user in it who has every
                      item must get ``keep=False``, or a ``ValueError`` that names the user
     device           where the batches live; the sampler is moved there
@@ -79,7 +81,7 @@ def check_sampler(
     device = torch.device(device)
     tables = [torch.randn(n, _DIM, generator=streams("check", n), requires_grad=True) for n in (n_users, n_items)]
     user, item = (table.to(device) for table in tables)
-    encode = scorer or Towers(user, item, stack=(item * 0.5, item * 1.5))
+    encode = scorer or stand_in(make(), user, item)
     trial = _Trial(make, encode, n_users, n_items, seen, device)
     rules = {
         "shape": trial.shape,

@@ -39,6 +39,9 @@ class Waking:
     def with_query(self, query: Tensor) -> Waking:
         return Waking(self._scorer.with_query(query), self._wake)
 
+    def by_cosine(self, query: Tensor) -> Waking:
+        return Waking(self._scorer.by_cosine(query), self._wake)
+
     def layer(self, hop: int) -> Waking:
         return Waking(self._scorer.layer(hop), self._wake)
 

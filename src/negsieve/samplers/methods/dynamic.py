@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
+from negsieve.errors import UsageError
 from negsieve.samplers.band import First, RankRange
 from negsieve.samplers.base import Chain, Sampler
+from negsieve.samplers.columns import Columns
 from negsieve.samplers.combine import Concat
+from negsieve.samplers.curriculum import Always, Growing, Plan
 from negsieve.samplers.draw import Shared, Weighted, powered
+from negsieve.samplers.groups import HardestOfEach
 from negsieve.samplers.nearest import Nearest
 from negsieve.samplers.posterior import MinRisk
 from negsieve.samplers.ranking import FactorRank
 from negsieve.samplers.select import Hardest, SoftmaxWeight
+from negsieve.samplers.synthesise import HopMix
 from negsieve.samplers.violator import FirstViolator
 from negsieve.seen import Seen
 from negsieve.spec import Positive, Scalar, Share
@@ -46,6 +51,40 @@ def dns_mn(
     Cost N + (M + 1). Their code also draws without exclusion, and scores all N with gradient.
     """
     return Chain(Weighted(n_items, seen=seen, n_negatives=n), Hardest(m, mode=mode))
+
+
+def dns_star(
+    n_items: int,
+    *,
+    seen: Seen,
+    m: PositiveInt = 5,
+    n: PositiveInt = 50,
+    mix: bool = False,
+    n_negatives: PositiveInt = 20,
+    n_hard: PositiveInt = 10,
+    curriculum: bool = False,
+    mu: NonNegativeInt = 5,
+    psi: PositiveInt = 2,
+    eta: PositiveInt = 1,
+) -> Sampler:
+    """Random and hard columns side by side, DNS* as RealHNS compares with it (Ma et al., RecSys 2023).
+
+    Each hard column is a uniform one of the top M of N uniform candidates of its own; ``m=1`` is DNS in columns.
+
+    m, n         M and N
+    mix          the hardest of the N, mixed with the positive at a random share: MixGCF in columns, with ``m=1``
+    n_negatives  columns
+    n_hard       hard ones among them
+    curriculum   False: from the first epoch on; True: ``eta`` more every ``psi`` epochs after epoch ``mu``
+
+    Cost n_hard N + (n_negatives + 1). ``dns_mn`` averages over the M of one pool instead, without random columns.
+    """
+    if mix and m > 1:
+        raise UsageError(f"m={m} with mix=true: what is mixed is the hardest of the {n}, so m=1")
+    picker = HopMix(n_hard, one_layer=True) if mix else HardestOfEach(n_hard, m=m)
+    plan: Plan = Growing(n_hard, 0, mu=mu, psi=psi, eta=eta) if curriculum else Always(n_hard)
+    random, hard = (Weighted(n_items, seen=seen, n_negatives=k) for k in (n_negatives, n_hard * n))
+    return Columns(random, Chain(hard, picker), plan=plan)
 
 
 def softmax_v(n_items: int, *, seen: Seen, n: PositiveInt = 32, rho: Positive = 1.0) -> Sampler:
@@ -206,6 +245,7 @@ def _warp_loss(params: Mapping[str, object]) -> str:
 METHODS = {
     "dns": dns,
     "dns_mn": dns_mn,
+    "dns_star": dns_star,
     "softmax_v": softmax_v,
     "dns_band": dns_band,
     "curriculum": curriculum,
@@ -222,8 +262,9 @@ ALIASES = {
     "dns+": "dns_mn",
     "dns*": "dns_mn",
     "dnsmn": "dns_mn",
+    "dnsstar": "dns_star",
     "softmaxv": "softmax_v",
     "cns": "curriculum",
 }
 
-LOSSES = {"warp": _warp_loss, "amns": "softmax"}
+LOSSES = {"warp": _warp_loss, "amns": "softmax", "dns_star": "bce"}
