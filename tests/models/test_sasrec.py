@@ -181,6 +181,14 @@ def test_frozen_reads_users_histories_whole_and_others_when_told():
     assert torch.equal(reader.towers()(Batch(users)).all(), reader(Batch(users)).all())
 
 
+def test_no_row_stands_before_nothing():
+    model = made()
+    rows = torch.tensor([5, -1, 9])
+    query = model.frozen()(Batch(USER[rows], row=rows)).query
+    assert torch.equal(query[1], model.encoder.last.bias)
+    torch.testing.assert_close(query[[0, 2]], model.encode(Batch(USER[rows[::2]], ITEM[rows[::2]], rows[::2])).query)
+
+
 def test_padding_may_stand_anywhere_and_only_the_last_items_count():
     model, users = made(), torch.tensor([0, 1, 2])
     left = torch.tensor([[-1, -1, 4, 9], [-1, 1, 2, 3], [-1, -1, -1, -1]])

@@ -166,7 +166,8 @@ Model = Annotated[
     str | None,
     option(
         "--model",
-        help="mf, lightgcn or sasrec, with parameters: lightgcn:layers=3,dim=64. See: negsieve list models",
+        help="mf, lightgcn, sasrec, or of two domains sasrec_cdr or dasl, with parameters: lightgcn:layers=3,dim=64. "
+        "See: negsieve list models",
         panel=METHOD,
         metavar="NAME",
         completion=complete.models,

@@ -65,7 +65,7 @@ class Attention(nn.Module):
 
 
 class DASL(CrossModel):
-    """Each domain's state is completed by what the other domain's state finds in its sequence; then as ``SASRecCDR``.
+    """A SASRec in each of two domains, each state completed by attention that the other one guides; a factorised DASL.
 
     ``s = h_source + attention(h_target over the source steps)``, ``t = h_target + attention(h_source over the target
     steps)``, ``u = MLP[s; t]``, scored as ``scale`` times its cosine with the target domain's items. ``s`` and ``t``

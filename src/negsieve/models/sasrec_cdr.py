@@ -16,7 +16,9 @@ from negsieve.rng import streams
 
 
 class SASRecCDR(CrossModel):
-    """``u = MLP[h_source; h_target]``, scored as ``scale`` times its cosine with the target domain's items.
+    """A SASRec for the target domain and one for the source domains beside it, fused by a small network.
+
+    ``u = MLP[h_source; h_target]``, scored as ``scale`` times its cosine with the target domain's items.
 
     aside          ``order -> Aside`` of the train part: what users did in the source domains
     max_len        the items that a history holds at most, in either domain
