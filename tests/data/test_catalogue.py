@@ -80,3 +80,11 @@ def test_paths_are_found_as_paths(outside):
     for lost in ("no/such/file.csv", "a\0b", "x" * 5000, ""):
         with pytest.raises(MissingInput):
             catalogue.find(lost)
+
+
+def test_sets_of_several_domains_say_which(shared, monkeypatch):
+    monkeypatch.setenv(catalogue.VARIABLE, str(shared("amazon-toy-game").parent))
+    domains = {entry.name: entry.domains for entry in catalogue.known()}
+    assert domains["amazon-toy-game"] == ("toy", "game") and domains["online-retail"] == ()
+    assert set(domains.get("abxi-afk", ("food", "kitchen"))) == {"food", "kitchen"}
+    assert set(domains.get("llmcdsr-movie-book", ("movie", "book"))) == {"movie", "book"}

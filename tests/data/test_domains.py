@@ -14,9 +14,15 @@ from negsieve.data.dataset import PARTS, Dataset
 from negsieve.data.domains import take_apart
 from negsieve.data.read import read
 from negsieve.data.split import split
+from negsieve.data.summary import summary, summary_lines
 from negsieve.errors import ConfigError, DataError, UsageError
 from negsieve.loading import dataset_of, load_data
 from negsieve.review.tryout import fewer_users
+
+
+def log_table(rows):
+    """``rows``: (user, item, domain) texts."""
+    return pa.table(dict(zip(("user_id", "item_id", "domain"), map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def log(rows, *, times=None):
@@ -265,3 +271,51 @@ def test_what_cannot_be_configured_is_said():
         dataset_of(dataset, config)
     assert dataset_of(dataset, resolve({"data": of_toys().model_dump()})) is dataset
     assert json.dumps(dataset.split)
+
+
+def test_rows_at_one_time_go_by_position_then_as_they_stand():
+    columns = {"user_id": ["a"] * 6, "item_id": list("123456"), "domain": ["toy", "game"] * 3}
+    whole = of_toys(split={"method": "none"})
+    times = {"timestamp": [1, 1, 1, 2, 2, 2]}
+    tied = load_data(pa.table(columns | times), config=whole)
+    assert tied.asides("train").before.tolist() == [-1, 0, 1]
+    places = {"position": [5, 0, 1, 9, 0, 8]}  # 2 5 3 1 6 4
+    placed = load_data(pa.table(columns | times | places), config=whole)
+    assert [placed.items[one] for one in placed.histories("train").item] == ["3", "1", "5"]
+    assert placed.asides("train").before.tolist() == [0, 0, 0]
+    assert [placed.aside.items[0][one] for one in placed.asides("train").source.item] == ["2", "6", "4"]
+    still = load_data(pa.table(columns | {"timestamp": [7] * 6} | places), config=whole)
+    assert [still.items[one] for one in still.histories("train").item] == ["5", "3", "1"], "one time, but positions"
+
+
+def test_users_with_one_event_are_in_no_part_and_counted():
+    rows = [("a", str(at), "toy" if at % 2 else "game") for at in range(12)] + [("b", "1", "toy"), ("c", "0", "game")]
+    dataset = load_data(log_table(rows), config=of_toys())
+    assert list(dataset.users) == ["a", "b"] and dataset.split["users_too_short"] == 1
+    assert (dataset.part[dataset.interactions.user == 1] == -1).all()
+    assert dataset.interactions.facts["target"]["rows_left_out"] == 1, "c has nothing in the target"
+    assert dataset.cold_users.tolist() == [False, True] and dataset.n_items == 6
+    assert summary(dataset)["target"]["without_source"] == 0 and dict(summary_lines(summary(dataset)))["target"]
+
+
+def test_a_target_without_a_source_is_a_log_of_its_own():
+    dataset = load_data(pa.table(shuffled_table()), config=resolve({"data": {"target": "game"}}).data)
+    assert dataset.aside is None and dataset.asides("train") is None and dataset.split["method"] == "loo"
+    assert "users_without_earlier_source" not in dataset.split
+    assert ("target", "game, without a source") in summary_lines(summary(dataset))
+
+
+@pytest.mark.parametrize("method", ["temporal", "ratio", "given"])
+def test_other_splits_know_the_source_rows_before_the_first_judged_row(method):
+    rng = np.random.default_rng(4)
+    whole = random_log(4, n=500)
+    part = rng.choice([0, 0, 0, 1, 2], len(whole)).astype(np.int8)
+    mine, beside = take_apart(replace(whole, part=part), "toy", sources=["game"])
+    dataset = split(mine, method, aside=beside)
+    for known in (("train",), ("train", "valid")):
+        before, last = walk(dataset, "time", known)
+        aside, item = dataset.asides(*known), beside.item
+        found = [-1 if at < 0 else int(aside.source.item[at]) for at in aside.last.tolist()]
+        assert found == [-1 if last[user] is None else item[last[user]] for user in range(dataset.n_users)]
+        wanted = [-1 if before[row] is None else item[before[row]] for row in dataset.rows(*known)]
+        assert [-1 if at < 0 else int(aside.source.item[at]) for at in aside.before.tolist()] == wanted

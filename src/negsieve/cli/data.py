@@ -84,4 +84,9 @@ def known(json: options.Json = False) -> None:
         made.add_row(screen.plain(one.name, "cyan"), screen.plain(one.licence), screen.plain(one.where, "dim"), *counts)
     out.print()
     out.print(made)
+    several = [(one.name, ", ".join(one.domains)) for one in entries if one.domains]
+    if several:
+        out.print()
+        out.print("Several domains, for --target and --source", style="dim")
+        out.print(screen.facts(several))
     out.print()

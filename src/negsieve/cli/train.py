@@ -159,6 +159,10 @@ def data_lines(told: dict[str, Any]) -> list[str]:
         from negsieve.data.explicit import words
 
         lines.append(f"explicit negatives: {words(told['negatives'])}")
+    names = list(told.get("domains", {}).get("each", {}))
+    if len(names) > 1:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        lines.append(f"domains {shown} are one catalogue; --target {names[0]} would train on one of them")
     if told.get("target"):
         from negsieve.data.summary import target_lines
 

@@ -20,7 +20,10 @@ _LOG = "interactions.parquet"
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set that can be asked for by name. ``where`` is "shipped" or its folder."""
+    """A data set that can be asked for by name. ``where`` is "shipped" or its folder.
+
+    domains  those of a log of several, for ``--target`` and ``--source``
+    """
 
     name: str
     users: int
@@ -28,6 +31,7 @@ class Entry:
     interactions: int
     licence: str
     where: str
+    domains: tuple[str, ...] = ()
 
 
 _SHIPPED = (Entry(DEFAULT, 4_074, 3_145, 264_514, "CC0", "shipped"),)
@@ -97,12 +101,14 @@ def _names() -> list[str]:
 def _entry(name: str) -> Entry:
     folder = _folder(name)
     try:
-        ids = pq.read_table(folder / _LOG, columns=["user_id", "item_id"])
+        several = ["domain"] if "domain" in pq.read_schema(folder / _LOG).names else []
+        ids = pq.read_table(folder / _LOG, columns=["user_id", "item_id", *several])
         counts = [len(ids[column].unique()) for column in ("user_id", "item_id")]
+        domains = tuple(str(one) for one in ids["domain"].unique().to_pylist()) if several else ()
         rows = ids.num_rows
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        counts, rows = [0, 0], 0
-    return Entry(name, *counts, rows, _licence(folder), str(folder))
+        counts, rows, domains = [0, 0], 0, ()
+    return Entry(name, *counts, rows, _licence(folder), str(folder), domains if len(domains) > 1 else ())
 
 
 def _licence(folder: Path) -> str:

@@ -113,9 +113,11 @@ class Dataset:
     def _times(self, order: str) -> np.ndarray | None:
         """What rows are ordered by, ``float64[n]``; None: as they stand."""
         when = self.interactions.timestamp if order == "time" else None
-        if order != "time" or (when is None and "position" in self.interactions.facts.get("columns", {})):
+        if order != "time":
             return None
         if when is None or (when == when[:1]).all():
+            if "position" in self.interactions.facts.get("columns", {}):
+                return None
             raise DataError(
                 f"{self.name!r} has {'no timestamp column' if when is None else 'the same timestamp in every row'}, so "
                 "nothing says what a user did first, which a sequence model needs. Name the column with "

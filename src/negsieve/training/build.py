@@ -291,10 +291,11 @@ def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
             f"{config.model} reads a source domain beside the target, and {dataset.name!r} was loaded without one: "
             "name both, such as --target toy --source game"
         )
-    if config.train.drop_last and len(dataset.train) < config.train.batch_size:
+    rows = len(dataset.rows("train"))
+    if config.train.drop_last and rows < config.train.batch_size:
         raise ConfigError(
             f"train.drop_last with train.batch_size={config.train.batch_size} leaves no batch of "
-            f"{len(dataset.train)} train rows: lower the batch size"
+            f"{rows} train rows: lower the batch size"
         )
     if config.train.select_on == "valid" and config.train.patience and not len(dataset.rows("valid")):
         raise ConfigError(
