@@ -72,7 +72,7 @@ def test_what_is_held_out_may_be_drawn_like_any_item_not_in_train(planted, spec)
     assert not (found & mine).any()
 
 
-# what needs two domains is tried in tests/samplers/test_realhns_in_runs.py
+# what needs two domains is tried in tests/training/test_realhns_in_runs.py
 @pytest.mark.parametrize("sampler", sorted(set(METHODS) - {"realhns"}))
 def test_moving_held_out_rows_changes_no_bit_of_the_model(planted, tmp_path, sampler):
     log, rng = planted.interactions, np.random.default_rng(1)
