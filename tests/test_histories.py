@@ -79,6 +79,14 @@ def test_nobody_with_two_rows_makes_no_window():
     assert len(windows) == len(windows.groups) == 0 and windows.of.tolist() == [-1, -1]
 
 
+def test_what_comes_after_a_place_may_be_left_out():
+    user = torch.tensor([0, 1, 0, 1, 0])
+    found = Histories(user, torch.arange(5) + 10, n_users=3)  # 0: 10 12 14; 1: 11 13
+    asked, last = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1, -1, 3, 4, -1])
+    wanted = [[10, 12], [-1, -1], [11, -1], [11, 13], [-1, -1]]
+    assert found.latest(asked, 2, last=last).tolist() == wanted
+
+
 def test_an_empty_table_has_empty_histories():
     empty = torch.empty(0, dtype=torch.long)
     assert Histories(empty, empty, n_users=2).latest(torch.tensor([1]), 3).tolist() == [[-1, -1, -1]]

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from negsieve.cli.train import show
 from negsieve.config import resolve
 from negsieve.errors import CannotCreate, CheckpointError, ConfigError, MissingInput, UsageError
+from negsieve.report import run_page
 from negsieve.store.run import Run
 from negsieve.training import initial, session
 from negsieve.training.watch import Silent
@@ -61,7 +63,7 @@ def started(path):
     return initial._kept(Run(path)).groups["model"]
 
 
-def test_both_towers_are_those_of_the_runs_row_by_row(data, runs, tmp_path):
+def test_both_towers_are_those_of_the_runs_row_by_row(data, runs, tmp_path, capsys):
     result = session.start(settings(CROSS, train=both(runs)), data, path=tmp_path / "run")
     found = started(tmp_path / "run")
     beside = data.aside
@@ -77,6 +79,9 @@ def test_both_towers_are_those_of_the_runs_row_by_row(data, runs, tmp_path):
         assert told["run"] == str(run.path) and told["model"] == ALONE and len(told["weights"]) == 64
     assert sorted(found) == sorted(name for name in weights(Run(tmp_path / "run")) if not name.startswith("fusion"))
     assert "source starts from" in (tmp_path / "run" / "log.txt").read_text()
+    assert f"target: {runs / 'toy'}, source: {runs / 'game'}" in run_page(tmp_path / "run").read_text()
+    show({**result, "report": "report.html"})
+    assert "started from" in capsys.readouterr().out
 
 
 def test_training_goes_on_from_them_and_they_change_what_comes_of_it(data, runs, tmp_path):

@@ -84,6 +84,13 @@ def test_resume_after_a_kill_at_any_step_is_bit_identical(data, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", list(MODELS))
+def test_half_precision_trains_too(data, tmp_path, name):
+    session.start(settings(MODELS[name], train={"precision": "bf16"}), data, path=tmp_path / "run")
+    records = Run(tmp_path / "run").metrics()
+    assert records[-1]["loss"] < records[0]["loss"]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize(
     ("sampler", "loss"),
     [

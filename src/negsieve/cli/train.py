@@ -194,6 +194,7 @@ def show(result: dict[str, Any]) -> None:
     by = f"by {chosen['metric']} on {chosen['part']}" if chosen["part"] else "the last: there is nothing to choose on"
     rate = result["false_negative_rate"]
     told = [
+        ("started from", words.started(result)),
         ("best epoch", f"{result['best_epoch']}, {by}"),
         ("stopped", f"after {result['epochs']} epochs: {result['stopped']}"),
         ("false negatives", None if rate is None else f"{words.share(rate)} of the negatives drawn in that epoch"),

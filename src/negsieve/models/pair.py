@@ -144,4 +144,5 @@ class Fusion(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """``Float[B, D]`` and ``Float[B, D]`` -> ``Float[B, D]``."""
-        return self.out(nn.functional.leaky_relu(self.join(torch.cat([source, target], -1)), _SLOPE))
+        hidden = nn.functional.leaky_relu(self.join(torch.cat([source, target], -1)), _SLOPE)
+        return self.out(hidden).to(target.dtype)  # under autocast too, scores are of full precision

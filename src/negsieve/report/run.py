@@ -85,6 +85,8 @@ def _summary(result: dict | None, metrics: list[dict], primary: str | None) -> s
     chosen = result.get("selection") or {}
     why = f" ({result['stopped']})" if result.get("stopped") else ""
     sentences = [f"Trained for {words.plural(result['epochs'], 'epoch')}{why}."]
+    if words.started(result):
+        sentences.append(f"It started from the weights of finished runs ({words.started(result)}).")
     best = f"Epoch {result['best_epoch']}, counted from 0,"
     if chosen.get("part"):
         part = _part(chosen["part"])

@@ -23,6 +23,12 @@ MEANING = {
 }
 
 
+def started(result: dict) -> str | None:
+    """``target: runs/a, source: runs/b``: the runs that a run started from; None where it began with its own values."""
+    told = result.get("started_from") or {}
+    return ", ".join(one["run"] if part == "model" else f"{part}: {one['run']}" for part, one in told.items()) or None
+
+
 def missing(value) -> bool:
     """Whether there is no number to show: None, a bool, text, NaN or infinity."""
     return isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
