@@ -298,6 +298,20 @@ def test_users_with_one_event_are_in_no_part_and_counted():
     assert summary(dataset)["target"]["without_source"] == 0 and dict(summary_lines(summary(dataset)))["target"]
 
 
+def test_explicit_negatives_are_the_targets_own():
+    rows = [(user, item, domain) for user in "ab" for item in "123456" for domain in ("toy", "game")]
+    columns = log_table(rows).to_pydict() | {"rating": [5] * len(rows), "timestamp": list(range(len(rows)))}
+    for at, (user, item, domain) in enumerate(rows):
+        if (user, item, domain) in {("a", "1", "toy"), ("a", "2", "game"), ("b", "3", "toy")}:
+            columns["rating"][at] = 1
+    file = pa.table({"user_id": ["b", "b", "z"], "item_id": ["4", "9", "1"]})
+    dataset = load_data(pa.table(columns), config=of_toys(negatives_below=3), negatives=file)
+    numbers = zip(dataset.explicit.owner.tolist(), dataset.explicit.item.tolist(), strict=True)
+    pairs = {(dataset.users[user], dataset.items[item]) for user, item in numbers}
+    assert pairs == {("a", "1"), ("b", "3")}, "what b took in train is no refusal; a refused the game 2, not the toy"
+    assert dataset.explicit.n_items == dataset.n_items == 6
+
+
 def test_a_target_without_a_source_is_a_log_of_its_own():
     dataset = load_data(pa.table(shuffled_table()), config=resolve({"data": {"target": "game"}}).data)
     assert dataset.aside is None and dataset.asides("train") is None and dataset.split["method"] == "loo"

@@ -143,7 +143,14 @@ def _negatives(log: Interactions, rows: np.ndarray, cleaned: Interactions, rules
     }
     time = np.full(len(rows), np.nan) if log.timestamp is None else log.timestamp[rows]
     part = np.zeros(len(rows), dtype=np.int8) if log.part is None else log.part[rows]
-    return ExplicitNegatives(user[take], item[take], time[take], part[take], told)
+    domain = None if log.domain is None else _places(log.domains, cleaned.domains)[log.domain[rows[take]]]
+    return ExplicitNegatives(user[take], item[take], time[take], part[take], told, domain)
+
+
+def _places(old: Sequence[str], new: Sequence[str]) -> np.ndarray:
+    """Where each old name stands among the new ones, -2 where it does not: ``int16``."""
+    place = {name: at for at, name in enumerate(new)}
+    return np.array([place.get(name, -2) for name in old], dtype=np.int16)
 
 
 def _rated(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[str, int], source: str) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 
 from negsieve.data.clean import compact
 from negsieve.data.digest import add_column, add_texts
-from negsieve.data.interactions import Interactions
+from negsieve.data.interactions import ExplicitNegatives, Interactions
 from negsieve.data.vocabulary import Vocabulary
 from negsieve.errors import DataError, UsageError, nearest
 from negsieve.histories import Aside, Histories
@@ -122,7 +122,7 @@ def take_apart(
         told[f"shared with {name}"] = shared
     told["source_rows"] = 0 if beside is None else len(beside)
     told["rows_left_out"] = len(log) - len(own) - told["source_rows"]
-    negatives = None if log.negatives is None else _negatives_of(log, taken, number)
+    negatives = None if log.negatives is None else _negatives_of(log, taken, number, at[0])
     return replace(taken, facts={**log.facts, "target": told}, negatives=negatives), beside
 
 
@@ -165,17 +165,18 @@ def _beside(log: Interactions, domains: Sequence[int], number: np.ndarray, targe
     )
 
 
-def _negatives_of(log: Interactions, taken: Interactions, number: np.ndarray):
-    """The explicit negatives of the target's users and items, in its numbers."""
+def _negatives_of(log: Interactions, taken: Interactions, number: np.ndarray, target: int) -> ExplicitNegatives:
+    """The explicit negatives of the target's users and items, in its numbers; those of other domains go."""
     given = log.negatives
     item_number = np.full(len(log.items), -1, dtype=np.int64)
     item_number[log.items.numbers(taken.items)] = np.arange(len(taken.items))
     user, item = number[given.user], item_number[given.item]
     keep = (user >= 0) & (item >= 0)
+    if given.domain is not None:
+        keep &= (given.domain == target) | (given.domain == -1)
     facts = given.facts | {"unknown_pairs": given.facts.get("unknown_pairs", 0) + int((~keep).sum())}
-    return replace(
-        given, user=user[keep], item=item[keep], timestamp=given.timestamp[keep], part=given.part[keep], facts=facts
-    )
+    sides = {name: getattr(given, name)[keep] for name in ("timestamp", "part")}
+    return replace(given, user=user[keep], item=item[keep], **sides, facts=facts, domain=None)
 
 
 def aside_of(

@@ -88,13 +88,20 @@ def joined(one: ExplicitNegatives, two: ExplicitNegatives) -> ExplicitNegatives:
     columns = (
         np.concatenate([getattr(one, name), getattr(two, name)]) for name in ("user", "item", "timestamp", "part")
     )
+    domain = None
+    if one.domain is not None or two.domain is not None:
+        domain = np.concatenate([_domains(side) for side in (one, two)])
     facts = {**one.facts, **two.facts}
     facts |= {
         name: one.facts[name] + two.facts[name]
         for name in one.facts
         if name in two.facts and isinstance(one.facts[name], int)
     }
-    return ExplicitNegatives(*columns, facts)
+    return ExplicitNegatives(*columns, facts, domain)
+
+
+def _domains(given: ExplicitNegatives) -> np.ndarray:
+    return np.full(len(given.user), -1, dtype=np.int16) if given.domain is None else given.domain
 
 
 def settle(dataset: Dataset) -> Dataset:

@@ -16,6 +16,8 @@ class ExplicitNegatives:
     user, item  ``int64[m]``
     timestamp   ``float64[m]``, NaN where unknown
     part        ``int8[m]`` as the source says: 0 train (or not said), 1 valid, 2 test
+    domain      ``int16[m]`` into the log's ``domains``, -1 where not said, -2 for one that the log has no more; or
+                None: not said of any
     facts       counts of reading them
     """
 
@@ -24,6 +26,7 @@ class ExplicitNegatives:
     timestamp: np.ndarray
     part: np.ndarray
     facts: dict = field(default_factory=dict)
+    domain: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
