@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -141,8 +142,18 @@ def test_source_rows_are_known_up_to_what_is_judged(data, trained):
     assert table["item_id"].to_pylist() == names
 
 
+def test_exported_vectors_rank_as_the_run_recommends(trained, tmp_path):
+    folder = negsieve.export(trained, tmp_path / "vectors")
+    users, items = (pq.read_table(folder / f"{side}.parquet")["vector"].to_pylist() for side in ("users", "items"))
+    users, items = (np.array(side) / np.linalg.norm(side, axis=1, keepdims=True) for side in (users, items))
+    best = [trained.dataset.items[int(number)] for number in (users @ items.T).argmax(1)[[5, 9]]]
+    names = [trained.dataset.users[number] for number in (5, 9)]
+    assert negsieve.recommend(trained, names, k=1, exclude_seen=False)["item_id"].to_pylist() == best
+    assert negsieve.similar(trained, ["toy4"], k=2).num_rows == 2
+
+
 @pytest.mark.parametrize("name", list(MODELS))
 def test_a_run_without_a_source_domain_is_refused_before_anything_is_written(data, tmp_path, name):
-    with pytest.raises(UsageError, match="--target toy --source game"):
+    with pytest.raises(UsageError, match="without one: name both, such as --target toy --source game"):
         session.start(settings(MODELS[name]), replace(data, aside=None), path=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -28,7 +28,8 @@ class Attention(nn.Module):
     """Additive attention of each row over a sequence up to its own step: ``sum_t softmax(v tanh(K s_t + Q q)) s_t``.
 
     Cost: ``2 D^2`` operations a step and a row, and about ``4 D`` for each of the steps that a row attends to; rows of
-    like length are taken together, so memory is ``8 D`` bytes a row and step, padded to at most twice the steps.
+    like length are taken together, padded to at most twice the steps. Memory with gradients: about ``20 D`` bytes for
+    each such step.
     """
 
     def __init__(self, dim: int, *, rng: torch.Generator) -> None:

@@ -287,9 +287,11 @@ def refuse_unfit(config: RunConfig, dataset: Dataset) -> None:
             "nothing to learn from. Choose mf or lightgcn, or a split that leaves more in train."
         )
     if models.reads_aside(config.model) and dataset.aside is None:
+        known = dataset.interactions.domains
+        target, source = known[:2] if len(known) > 1 else ("toy", "game")
         raise UsageError(
             f"{config.model} reads a source domain beside the target, and {dataset.name!r} was loaded without one: "
-            "name both, such as --target toy --source game"
+            f"name both, such as --target {target} --source {source}"
         )
     rows = len(dataset.rows("train"))
     if config.train.drop_last and rows < config.train.batch_size:
