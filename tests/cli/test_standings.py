@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from negsieve.cli import standings
+from negsieve.cli import figures, standings
 
 
 def row(method: str, value: float | None, **more) -> dict:
@@ -80,3 +80,18 @@ def test_at_80_columns_numbers_are_short_and_whole():
     lines = shown(80)
     assert max(map(len, lines)) <= 80
     assert any(".1400 ±.0010" in line and "+.0200 ***" in line for line in lines)
+
+
+def test_warm_and_cold_stand_apart_where_anything_is_cold():
+    def groups(warm, cold):
+        return {"warm": {"users": 90, "ndcg@20": warm}, "cold_items": {"users": 1234, "ndcg@20": cold}}
+
+    rows = [row("mf/uniform/bpr", 0.05, groups=groups(0.06, 0.001)), row("mf/dns/bpr", 0.07, groups=groups(0.08, 0.0))]
+    out = io.StringIO()
+    Console(file=out, width=100).print(figures.groups_table(rows, "ndcg@20"))
+    lines = [line.split() for line in out.getvalue().splitlines() if line.strip()]
+    assert lines[0] == ["ndcg@20", "warm", "cold", "items"] and lines[2] == ["users", "90", "1,234"]
+    assert lines[3:] == [["mf/dns/bpr", "0.0800", "0.0000"], ["mf/uniform/bpr", "0.0600", "0.0010"]]
+    warm = {"warm": {"users": 1, "ndcg@20": 1}}
+    assert figures.groups_table([row("mf/dns/bpr", 0.07, groups=warm)], "ndcg@20") is None
+    assert figures.groups_table(ROWS, "ndcg@20") is None

@@ -58,6 +58,21 @@ def test_the_page_says_what_the_table_shows(study):
     assert "False-negative rate, % over epochs, mean over seeds" in labels
 
 
+def test_warm_and_cold_have_a_table_where_anything_is_cold(study):
+    assert "Warm and cold" not in read(study_page(study)).words()
+
+    def edit(table):
+        for place, one in enumerate(table["rows"]):
+            if not one["reference"]:
+                cold = {"users": 1234, "ndcg@20": 0.0009}
+                one["groups"] = {"warm": {"users": 90, "ndcg@20": 0.0911 + place}, "cold_items": cold}
+
+    change(study, "table.json", edit)
+    said = read(study_page(study)).words()
+    for wanted in ("Warm and cold", "cold items1,234 users", "0.0009"):
+        assert wanted.replace(" ", "") in said.replace(" ", ""), wanted
+
+
 def test_the_same_files_give_the_same_page(study):
     assert study_page(study).read_bytes() == study_page(study).read_bytes()
 

@@ -34,6 +34,21 @@ def metrics_table(metrics: dict[str, dict[str, float]], groups: dict[str, dict[s
     return made
 
 
+def groups_table(rows: list[dict[str, Any]], primary: str) -> Table | None:
+    """The primary metric of a comparison's methods by group; None where all that was judged is warm."""
+    shown = [row for row in rows if row.get("groups")]
+    names = [name for name in _GROUPS if any(name in row["groups"] for row in shown)]
+    if names in ([], ["warm"]):
+        return None
+    made = screen.table(primary, *(_GROUPS[name] for name in names), right=1)
+    users = [next(row["groups"][name]["users"] for row in shown if name in row["groups"]) for name in names]
+    made.add_row("users", *(f"{count:,}" for count in users), style="dim")
+    for row in sorted(shown, key=lambda one: -(one["mean"].get(primary) or -1.0)):
+        values = [_number(row["groups"].get(name, {}).get(primary)) for name in names]
+        made.add_row(screen.plain(row["method"]), *values)
+    return made
+
+
 def protocol_words(biased: bool, protocol: str | None) -> str | None:
     """What a reader of sampled figures must know; None where all are of full ranking."""
     if protocol == "both":

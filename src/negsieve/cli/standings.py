@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from negsieve.cli import screen
+from negsieve.cli import figures, screen
 from negsieve.report import words
 from negsieve.report.verdict import verdict
 from negsieve.store.atomic import read_json
@@ -31,6 +31,9 @@ def show(found: dict[str, Any]) -> None:
     out.print()
     out.print(_table(out, rows, primary, found["baseline"]))
     out.print()
+    if (groups := figures.groups_table(rows, primary)) is not None:
+        out.print(groups)
+        out.print()
     _legend(out, study, found)
     missing = [(row["method"], one) for row in rows for one in row["missing"]]
     for method, one in missing:

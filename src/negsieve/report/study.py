@@ -73,6 +73,7 @@ def _values(folder: Path, study: dict, rows: list[dict]) -> dict:
         "title": study.get("name") or "Comparison",
         "verdict": verdict(study, rows, missing),
         "rows": [_row(row, study, series) for row in ordered],
+        "groups": _groups(ordered, primary),
         "scale": _scale(rows),
         "missing": missing,
         "scatters": _scatters(study, rows, series),
@@ -106,6 +107,18 @@ def _row(row: dict, study: dict, series: dict) -> dict:
         "done": f"{done} of {wanted}" if not row["reference"] else words.ABSENT,
         "short": not row["reference"] and done < wanted,
         "significant": _significant(row),
+    }
+
+
+def _groups(rows: list[dict], primary: str) -> dict | None:
+    """Columns and rows of the primary metric by group of users and items; None where all are warm."""
+    told = [(row["method"], row["groups"]) for row in rows if row.get("groups")]
+    users = {name: held["users"] for _, groups in reversed(told) for name, held in groups.items()}
+    if set(users) <= {"warm"}:
+        return None
+    return {
+        "columns": [(name.replace("_", " "), f"{count:,} users") for name, count in users.items()],
+        "rows": [(method, [groups.get(name, {}).get(primary) for name in users]) for method, groups in told],
     }
 
 

@@ -109,6 +109,7 @@ def _row(method: Method, group: Sequence[Outcome], test: significance.Row | None
         "missing": [{"seed": one.seed, "why": one.why or "not run"} for one in group if one.result is None],
         "mean": {name: float(np.mean([one[name] for one in metrics])) for name in names},
         "sd": {name: _sd([one[name] for one in metrics]) for name in names},
+        "groups": _groups([result.get("groups", {}).get(PART, {}) for result in results]),
         "difference": _difference(test),
         "false_negative_rate": _spread(rates),
         "seconds": _spread([result["seconds"] for result in results]),
@@ -122,7 +123,7 @@ def _reference_row(name: str, metrics: dict[str, float]) -> dict[str, Any]:
     blank = {key: None for key in ("difference", "false_negative_rate", "seconds", "best_epoch")}
     about = {"method": name, "model": name, "sampler": None, "loss": None, "seeds": [], "missing": [], "runs": []}
     about["oracle"] = []
-    return about | blank | {"mean": metrics, "sd": {}, "reference": True}
+    return about | blank | {"mean": metrics, "sd": {}, "groups": {}, "reference": True}
 
 
 def _difference(test: significance.Row | None) -> dict[str, Any] | None:
@@ -137,6 +138,16 @@ def _difference(test: significance.Row | None) -> dict[str, Any] | None:
         "p": found.p,
         "p_adjusted": test.p_holm,
         "users": found.n,
+    }
+
+
+def _groups(found: Sequence[dict[str, dict]]) -> dict[str, dict[str, float]]:
+    """Warm, cold and other groups that hold anybody: name -> users and the mean of every metric over seeds."""
+    held = {name: one for name, one in (found[0] if found else {}).items() if one["users"]}
+    return {
+        name: {"users": one["users"]}
+        | {metric: float(np.mean([each[name][metric] for each in found])) for metric in one.keys() - {"users", "pairs"}}
+        for name, one in held.items()
     }
 
 
