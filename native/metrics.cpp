@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "dot.hpp"
 #include "pool.hpp"
 
 namespace negsieve {
@@ -67,10 +68,38 @@ static void rank_metrics(In<bool, 2> hit, In<std::int64_t, 1> relevant, In<std::
     });
 }
 
+// below[p], upto[p] = how many numbers of score[row[p], :] are below bar[p], and below or equal
+static void count_below(In<float, 2> score, In<std::int64_t, 1> row, In<float, 1> bar, Out<std::int64_t, 1> below,
+                        Out<std::int64_t, 1> upto, int threads) {
+    const std::int64_t pairs = row.shape(0), rows = score.shape(0), width = score.shape(1);
+    want(static_cast<std::int64_t>(bar.shape(0)) == pairs && static_cast<std::int64_t>(below.shape(0)) == pairs &&
+             static_cast<std::int64_t>(upto.shape(0)) == pairs,
+         "count_below: bar, below and upto need an entry a pair");
+    want(width <= INT32_MAX, "count_below: wanted fewer than 2^31 columns");
+    const float *scores = score.data(), *bars = bar.data();
+    const std::int64_t* place = row.data();
+    std::int64_t *less = below.data(), *most = upto.data();
+    nb::gil_scoped_release free;
+    want_ids(place, pairs, rows, "row");
+    parallel(threads, pairs, 8, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t p = begin; p < end; ++p) {
+            const float *one = scores + place[p] * width, mine = bars[p];
+            std::int32_t under = 0, equal = 0;
+            for (std::int64_t at = 0; at < width; ++at) {
+                under += one[at] < mine;
+                equal += one[at] == mine;
+            }
+            less[p] = under;
+            most[p] = under + equal;
+        }
+    });
+}
+
 void bind_metrics(nb::module_& m) {
     using namespace nb::literals;
     m.def("rank_metrics", &rank_metrics, "hit"_a, "relevant"_a, "metric"_a, "cut"_a, "gain"_a, "ideal"_a, "out"_a,
           "threads"_a);
+    m.def("count_below", &count_below, "score"_a, "row"_a, "bar"_a, "below"_a, "upto"_a, "threads"_a);
 }
 
 }  // namespace negsieve

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from negsieve.kernels import native
-from negsieve.kernels.metrics import METRICS, rank_metrics, rank_metrics_reference
+from negsieve.kernels.metrics import (
+    METRICS,
+    count_below,
+    count_below_reference,
+    rank_metrics,
+    rank_metrics_reference,
+)
 
 compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
 
@@ -52,3 +58,18 @@ def test_what_cannot_be_measured_is_refused():
             rank_metrics(hit, relevant, asked)
     with pytest.raises(ValueError, match="3 lists beside 2"):
         rank_metrics(hit, relevant[:2], [("recall", 1)])
+
+
+@compiled
+@pytest.mark.parametrize(("rows", "width", "pairs"), [(3, 1, 7), (5, 33, 200), (2, 100, 0), (9, 4096, 31)])
+def test_counts_below_a_bar_are_the_twins(rows, width, pairs):
+    rng = torch.Generator().manual_seed(width)
+    score = torch.randint(-3, 4, (rows, width), generator=rng).float()  # many ties
+    score[0, 0] = -torch.inf
+    row = torch.randint(0, rows, (pairs,), generator=rng)
+    bar = torch.randint(-4, 5, (pairs,), generator=rng).float()
+    bar[:1] = -torch.inf
+    for found, twin in zip(count_below(score, row, bar), count_below_reference(score, row, bar), strict=True):
+        assert torch.equal(found, twin)
+    with pytest.raises(IndexError, match=f"row {rows}"):
+        count_below(score, torch.tensor([rows]), torch.zeros(1))

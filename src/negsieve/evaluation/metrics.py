@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from negsieve.errors import UsageError, nearest
 from negsieve.evaluation.rank import TopK
-from negsieve.kernels.metrics import rank_metrics
+from negsieve.kernels.metrics import count_below, rank_metrics
 from negsieve.seen import Seen
 
 ACCURACY = ("recall", "recall_capped", "ndcg", "hr", "precision", "mrr", "map", "map_capped")
@@ -127,25 +126,18 @@ def pair_auc(score: Tensor, row: Tensor, item: Tensor) -> Tensor:
 
     The others are the unmasked items that are not held out for that user; a tie counts half. A held-out
     item that is itself masked can never be served: 0. Where no other item is left: 0.5.
-    Runs on the CPU, wherever the scores are. Cost: two reads of a row a pair, about 10 us for 40,000 items.
+    Cost: a read of a row a pair.
     """
-    table = score.cpu().numpy()
-    row, item = row.cpu().numpy(), item.cpu().numpy()
-    own = table[row, item]  # [p]
-    table[row, item] = -np.inf
-    out = np.count_nonzero(table == -np.inf, axis=1)  # [c]
-    value = np.empty(len(row))
-    for pair, (place, mine) in enumerate(zip(row.tolist(), own, strict=True)):
-        others = table[place]
-        eligible = len(others) - out[place]
-        if mine == -np.inf:
-            value[pair] = 0.0
-        elif not eligible:
-            value[pair] = 0.5
-        else:  # the ineligible are all below
-            below, upto = np.count_nonzero(others < mine), np.count_nonzero(others <= mine)
-            value[pair] = ((below + upto) / 2 - out[place]) / eligible
-    return torch.from_numpy(value)
+    row, item = row.to(score.device), item.to(score.device)
+    own = score[row, item]  # [p]
+    score[row, item] = -torch.inf
+    out = (score == -torch.inf).sum(1)[row]  # [p]
+    eligible = score.shape[1] - out
+    below, upto = count_below(score, row, own)  # the ineligible are all below
+    value = ((below + upto).double() / 2 - out) / eligible.clamp_min(1)
+    value[eligible == 0] = 0.5
+    value[own == -torch.inf] = 0.0
+    return value.cpu()
 
 
 def of_lists(metric: Metric, top: TopK, popularity: Tensor, *, n_users: int) -> float:

@@ -11,6 +11,7 @@ from negsieve.kernels import native
 
 METRICS = ("recall", "recall_capped", "precision", "hr", "mrr", "map", "map_capped", "ndcg")
 """docs/evaluation.md has their formulas. The kernel knows them by their place here."""
+_TOGETHER = 64  # rows that the torch twin holds against their bars at a time
 
 
 def rank_metrics(hit: Tensor, relevant: Tensor, metrics: Sequence[tuple[str, int]]) -> Tensor:
@@ -38,6 +39,33 @@ def rank_metrics_reference(hit: Tensor, relevant: Tensor, metrics: Sequence[tupl
     """``rank_metrics`` in torch."""
     values = [_metric(name, k, hit[:, :k].double(), relevant) for name, k in metrics]
     return torch.stack(values) if values else hit.new_empty((0, len(hit)), dtype=torch.double)
+
+
+def count_below(score: Tensor, row: Tensor, bar: Tensor) -> tuple[Tensor, Tensor]:
+    """How many numbers of some rows lie below a bar, and how many at most at it: two ``Long[p]``.
+
+    score  ``Float[c, I]``
+    row    ``Long[p]``: the row that each bar is held against
+    bar    ``Float[p]``
+
+    Cost: a read of a row a bar. Raises IndexError for a row that is none.
+    """
+    if not native.serves(score, row, bar) or score.dtype != torch.float32 or bar.dtype != torch.float32:
+        return count_below_reference(score, row, bar)
+    below, upto = torch.empty_like(row), torch.empty_like(row)
+    sides = (score.contiguous(), row.contiguous(), bar.contiguous())
+    native.module().count_below(*sides, below, upto, native.threads())
+    return below, upto
+
+
+def count_below_reference(score: Tensor, row: Tensor, bar: Tensor) -> tuple[Tensor, Tensor]:
+    """``count_below`` in torch."""
+    found = [(row.new_empty(0), row.new_empty(0))]
+    for some, limit in zip(row.split(_TOGETHER), bar[:, None].split(_TOGETHER), strict=True):
+        held = score[some]
+        found.append(((held < limit).sum(1), (held <= limit).sum(1)))
+    below, upto = zip(*found, strict=True)
+    return torch.cat(below), torch.cat(upto)
 
 
 def _metric(name: str, k: int, hit: Tensor, relevant: Tensor) -> Tensor:
