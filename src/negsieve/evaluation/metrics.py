@@ -131,7 +131,8 @@ def pair_auc(score: Tensor, row: Tensor, item: Tensor) -> Tensor:
     row, item = row.to(score.device), item.to(score.device)
     own = score[row, item]  # [p]
     score[row, item] = -torch.inf
-    out = (score == -torch.inf).sum(1)[row]  # [p]
+    every = torch.arange(len(score), device=score.device)
+    out = count_below(score, every, torch.full_like(score[:, 0], -torch.inf))[1][row]  # [p]
     eligible = score.shape[1] - out
     below, upto = count_below(score, row, own)  # the ineligible are all below
     value = ((below + upto).double() / 2 - out) / eligible.clamp_min(1)
