@@ -18,13 +18,15 @@ SETTINGS = (
     "--model",
     "mf:dim=64",
     "--sampler",
-    "dns:candidates=32",
+    "dns:candidates=16",
     "--epochs",
-    "20",
+    "24",
     "--lr",
-    "0.004",
+    "linear:0.15:0.015:24",
     "--l2",
-    "0.0001",
+    "0.02",
+    "--set",
+    "train.optimiser=online_sgd",
 )
 PLAIN = ("--set", "train.patience=0")  # Gowalla's split has no validation part
 MINUTES = 1.0

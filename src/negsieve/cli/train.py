@@ -181,6 +181,7 @@ def show(result: dict[str, Any]) -> None:
     """The result for people, on stdout."""
     from negsieve.cli import figures
     from negsieve.report import words
+    from negsieve.training import memory
 
     out = screen.console()
     chosen = result["selection"]
@@ -201,6 +202,7 @@ def show(result: dict[str, Any]) -> None:
         ("note", "; ".join(result.get("stamps", [])) or None),
         ("protocol", figures.protocol_words(result["biased"], result.get("protocol"))),
         ("time", words.duration(result["seconds"])),
+        ("memory", f"{memory.peak() / 1e6:,.0f} MB at most"),
         ("run", result["run"]),
         ("report", result["report"]),
     ]

@@ -93,8 +93,9 @@ class RunBars:
         self._best = best
         self._last = 0.0
 
-    def begin(self, run: str, *, epochs: int, steps: int, epoch: int) -> None:
+    def begin(self, run: str, *, epochs: int, steps: int, epoch: int, memory: str = "") -> None:
         self._epochs, self._steps = epochs, steps
+        self._line.plain = f"memory: {memory}" if memory else ""
         self._whole = self._progress.add_task(
             "epochs ", total=epochs, completed=epoch, count=f"{epoch}/{epochs}", timed=True
         )
@@ -127,8 +128,10 @@ class RunLines:
         self._console, self._best = console, best
         self._epochs = 0
 
-    def begin(self, run: str, *, epochs: int, steps: int, epoch: int) -> None:
+    def begin(self, run: str, *, epochs: int, steps: int, epoch: int, memory: str = "") -> None:
         self._epochs = epochs
+        if memory:
+            self._console.print(screen.plain(f"memory: {memory}"), soft_wrap=True)
 
     def step(self, epoch: int, step: int) -> None:
         pass

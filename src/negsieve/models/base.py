@@ -47,6 +47,10 @@ class Model(nn.Module, ABC):
         """What may start from another run's weights: part -> the prefix of its tensors' names. "model" is all of it."""
         return {"model": ""}
 
+    def step_bytes(self, rows: int, drawn: int) -> int:
+        """About what a step of so many rows takes beside tables, gradients and optimiser: vectors and their scores."""
+        return 4 * rows * (drawn + 2) * (3 * self.dim + 8)
+
     def groups(self) -> Groups | None:
         """The train rows that share a forward pass and so are visited together; None: each row stands alone.
 

@@ -84,6 +84,10 @@ class LightGCN(Model):
     def penalty(self, batch, negatives):
         return row_penalty(self.user, self.item, batch, negatives)
 
+    def step_bytes(self, rows, drawn):
+        layers = (self.hops + 2) * 4 * self.dim * (self.n_users + self.n_items)
+        return super().step_bytes(rows, drawn) + layers
+
     @torch.no_grad()
     def frozen(self):
         return self._towers(self.user, self.item)

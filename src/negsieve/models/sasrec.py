@@ -96,6 +96,9 @@ class SASRec(Model):
     def groups(self):
         return self.windows.groups
 
+    def step_bytes(self, rows, drawn):
+        return super().step_bytes(rows, drawn) + rows * self.encoder.token_bytes(self.max_len)
+
     def encode(self, batch):
         if batch.history is None and batch.row is None and batch.item is not None:
             raise UsageError(

@@ -190,6 +190,10 @@ class SelfAttention(nn.Module):
         )
         self.last = nn.LayerNorm(dim, eps=_EPS)
 
+    def token_bytes(self, length: int) -> int:
+        """About what autograd keeps of a token of windows of ``length``."""
+        return 4 * len(self.blocks) * (20 * self.dim + 3 * self.blocks[0].heads * length)
+
     def forward(self, vector: Tensor, tokens: Tokens, noise: int | None) -> Tensor:
         """Item vectors ``Float[T, D]`` -> states before the final norm, ``Float[T, D]``."""
         if not len(vector):

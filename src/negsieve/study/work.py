@@ -81,7 +81,7 @@ class _Forward(Silent):
     def __init__(self, name: str, tell) -> None:
         self.name, self.tell, self.epochs = name, tell, 0
 
-    def begin(self, run, *, epochs, steps, epoch):
+    def begin(self, run, *, epochs, steps, epoch, memory=""):
         self.epochs = epochs
         self.tell(self.name, "begin", {"epochs": epochs, "epoch": epoch})
 

@@ -25,7 +25,7 @@ from negsieve.models.named import order_read
 from negsieve.store import atomic
 from negsieve.store.environment import differences, environment
 from negsieve.store.run import Run
-from negsieve.training import build, candidates, initial
+from negsieve.training import build, candidates, initial, memory
 from negsieve.training.engine import TorchEngine
 from negsieve.training.engines import choose
 from negsieve.training.trainer import Trainer
@@ -229,6 +229,7 @@ def _finish(
     }
     run.finish(result)
     run.log(f"finished after {standing.epoch} epochs ({standing.stopped}), best epoch {best}")
+    run.log(f"memory {memory.peak() / 1e6:.0f} MB at most, whatever else this process did among it")
     return result
 
 

@@ -29,6 +29,7 @@ from negsieve.samplers.base import Sampler
 from negsieve.schedule import Schedule, each_schedule
 from negsieve.store.checkpoint import Checkpoint
 from negsieve.store.run import Run
+from negsieve.training import memory
 from negsieve.training.engine import TorchEngine
 from negsieve.training.engines import make_engine
 from negsieve.training.signals import Stop
@@ -101,9 +102,20 @@ class Trainer:
         self._clock = Stopwatch()
         self._saved_at = monotonic()
 
+    def memory(self) -> str:
+        """What this process will hold at most, in words; on a GPU the tables lie there."""
+        by_autograd = self.engine.name == TorchEngine.name
+        chunk = self.evaluator.chunk
+        return memory.words(
+            memory.expected(self.model, self.sampler, self.config, chunk=chunk, by_autograd=by_autograd)
+        )
+
     def fit(self) -> Standing:
         """Trains to the end, or to the first reason to stop. Raises Interrupted after saving on a signal."""
-        self.watch.begin(self.run.path.name, epochs=self.config.epochs, steps=self.steps, epoch=self.standing.epoch)
+        takes = self.memory()
+        self.run.log(f"memory {takes}")
+        at = {"epochs": self.config.epochs, "steps": self.steps, "epoch": self.standing.epoch}
+        self.watch.begin(self.run.path.name, **at, memory=takes)
         with Stop() as stop:
             while self.standing.stopped is None and self.standing.epoch < self.config.epochs:
                 self._run_epoch(stop)

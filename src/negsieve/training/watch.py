@@ -9,8 +9,11 @@ from typing import Any, Protocol
 class Watcher(Protocol):
     """Told of every step and epoch. It must not touch the run."""
 
-    def begin(self, run: str, *, epochs: int, steps: int, epoch: int) -> None:
-        """Training starts at ``epoch`` (0 unless resumed) of ``epochs``, with ``steps`` in each."""
+    def begin(self, run: str, *, epochs: int, steps: int, epoch: int, memory: str = "") -> None:
+        """Training starts at ``epoch`` (0 unless resumed) of ``epochs``, with ``steps`` in each.
+
+        ``memory`` says what it will take.
+        """
 
     def step(self, epoch: int, step: int) -> None:
         """All steps up to this one are done; an engine that does many in a call tells of the last alone."""
@@ -25,7 +28,7 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that says nothing."""
 
-    def begin(self, run, *, epochs, steps, epoch):
+    def begin(self, run, *, epochs, steps, epoch, memory=""):
         pass
 
     def step(self, epoch, step):

@@ -1,0 +1,57 @@
+"""How much memory a run will take, told before it trains, and how much it took.
+
+What is held by then (data, tables, the sampler's memory, Python and torch themselves) is read off the process. What
+is still to come is linear in the tables, the batch and the catalogue, and is estimated.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from negsieve.config import TrainConfig
+from negsieve.models.base import Model
+from negsieve.samplers.base import Sampler
+
+_MOMENTS = {"adam": 2, "adamw": 2, "sparse_adam": 2, "adagrad": 1}
+_SCORES = 3  # a chunk's scores, their copy without what is masked, and room to sort
+_PAGE = resource.getpagesize()
+
+
+def held() -> int:
+    """Bytes of memory that this process holds now; its peak where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return peak()
+
+
+def peak() -> int:
+    """The most bytes that this process has held at once."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def expected(model: Model, sampler: Sampler, config: TrainConfig, *, chunk: int, by_autograd: bool) -> dict[str, int]:
+    """Bytes by what holds them, and their ``total``: an estimate before the first step.
+
+    chunk  users that are ranked together
+    """
+    drawn = max((getattr(one, "n_negatives", 1) for one in sampler.modules()), default=1)
+    tables = sum(one.nbytes for one in model.parameters())
+    moments = _MOMENTS.get(config.optimiser, 1 if config.momentum else 0)
+    step = model.step_bytes(config.batch_size, drawn)
+    told = {
+        "held": held(),
+        "optimiser": moments * tables,
+        "step": step + (tables if by_autograd else 0),
+        "ranking": chunk * model.n_items * 4 * _SCORES,
+    }
+    return told | {"total": sum(told.values())}
+
+
+def words(told: dict[str, int]) -> str:
+    """``about 420 MB: 310 held, 36 optimiser, ..``."""
+    parts = ", ".join(f"{value / 1e6:.0f} {name}" for name, value in told.items() if name != "total")
+    return f"about {told['total'] / 1e6:.0f} MB: {parts}"

@@ -1,0 +1,40 @@
+"""What a run will take is told before it trains, and grows as it says with the tables, the batch and the catalogue."""
+
+import re
+
+import pytest
+
+from negsieve.config import resolve
+from negsieve.samplers.named import uniform
+from negsieve.training import build, memory, session
+
+
+def told(small, model="mf:dim=16", **train):
+    config = resolve({"model": model, "train": train})
+    made = build.make_model(config, small)
+    sampler = uniform(small.n_items, seen=small.train)
+    return memory.expected(made, sampler, config.train, chunk=256, by_autograd=False)
+
+
+def test_parts_are_linear_in_what_they_hold(small):
+    one, wide = told(small), told(small, model="mf:dim=32")
+    tables = (small.n_users + small.n_items) * 16 * 4
+    assert one["optimiser"] == 2 * tables and wide["optimiser"] == 4 * tables
+    assert told(small, optimiser="sgd")["optimiser"] == 0
+    assert told(small, batch_size=4096)["step"] == 2 * told(small, batch_size=2048)["step"]
+    assert one["ranking"] == 3 * 4 * 256 * small.n_items
+    assert one["total"] == sum(value for name, value in one.items() if name != "total")
+    assert told(small, model="lightgcn:dim=16")["step"] > one["step"]
+    assert told(small, model="sasrec:dim=16,order=given")["step"] > one["step"]
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_run_tells_before_it_trains_and_records_its_peak(small, tmp_path, engine):
+    config = resolve({"train": {"epochs": 1, "engine": engine, "device": "cpu"}, "model": "mf:dim=8"})
+    session.start(config, small, path=tmp_path / "run")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    line = re.search(r"memory about (\d+) MB: (\d+) held", log)
+    assert int(line[1]) >= int(line[2]) > 0
+    most = re.search(r"memory (\d+) MB at most", log)
+    assert int(most[1]) >= int(line[2])
+    assert line.start() < log.index("finished after") < most.start()
