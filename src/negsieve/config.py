@@ -162,6 +162,8 @@ class TrainConfig(_Strict):
     @classmethod
     def _by_part(cls, value: Any) -> Any:
         """``RUN`` as ``{"model": RUN}``, ``target=RUN,source=RUN`` as the mapping that it says."""
+        if isinstance(value, Mapping):
+            return {part: str(run) if isinstance(run, Path) else run for part, run in value.items()}
         if not isinstance(value, str | Path):
             return value
         parts = [one.partition("=") for one in str(value).split(",") if one.strip()]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import negsieve
 from negsieve.cli.train import show
 from negsieve.config import resolve
 from negsieve.errors import CannotCreate, CheckpointError, ConfigError, MissingInput, UsageError
@@ -123,6 +124,21 @@ def test_the_whole_model_may_start_from_a_run_of_its_kind(data, runs, tmp_path):
     session.start(again, data, path=tmp_path / "again")
     one, two = started(tmp_path / "again"), weights(Run(tmp_path / "cross"))
     assert all(torch.equal(one[name], two[name]) for name in two)
+
+
+def test_every_method_of_a_comparison_starts_from_the_same_weights(data, runs, tmp_path):
+    begin = {part: runs / name for part, name in (("target", "toy"), ("source", "game"))}
+    train = {"epochs": 1, "device": "cpu", "batch_size": 128, "init_from": begin}
+    negsieve.compare(
+        data,
+        models=(CROSS,),
+        samplers=("uniform", "dns:candidates=4"),
+        seeds=1,
+        settings={"train": train},
+        out=tmp_path / "study",
+    )
+    found = [initial.told_of(run) for run in map(Run, sorted((tmp_path / "study" / "runs").iterdir()))]
+    assert len(found) == 2 and found[0] == found[1] and set(found[0]) == {"target", "source"}
 
 
 def test_text_names_one_run_or_one_a_part():

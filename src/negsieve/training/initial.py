@@ -36,7 +36,7 @@ Ids = list[tuple[str, str]]  # (domain, external id), by dense number
 class Start:
     """Weights to start from, named as the model names them, and where they came from, for the run's record.
 
-    told  by part: the run, its model, the SHA-256 of its best weights, and of its data
+    told  by part: the run, its model, the SHA-256 of its best weights and of its data, what it started from itself
     """
 
     weights: dict[str, Tensor]
@@ -119,6 +119,7 @@ def _record(run: Run) -> dict:
         "model": run.config()["model"],
         "weights": files["model.safetensors"]["sha256"],
         "data_hash": run.result()["data_hash"],
+        "started_from": run.result().get("started_from", {}),
     }
 
 
