@@ -159,3 +159,13 @@ def test_bad_folders_and_files_are_named(tmp_path, make):
     with pytest.raises(DataError, match=r"result\.json: found bad JSON"):
         run_page(run.path)
     assert not (run.path / "report.html").exists()
+
+
+def test_columns_that_say_where_they_are_from_have_a_picture(tmp_path, make):
+    run = make.run(tmp_path / "run")
+    assert "Origin of negatives" not in run_page(run.path).read_text(encoding="utf-8")
+    for epoch, hard in ((100, 0.0), (101, 0.4)):
+        shares = {"random": 1 - hard, "general": hard, "cross": 0.0, "fallback": 0.0}
+        run.append_metrics({"epoch": epoch, "step": epoch, "loss": 0.5, "origins": shares})
+    page = run_page(run.path).read_text(encoding="utf-8")
+    assert "Origin of negatives, %" in page and "general 40.0" in page.replace("\u202f", " ")

@@ -135,7 +135,27 @@ def _panels(metrics: list[dict], primary: str | None, best: int | None) -> list[
     for name, title, scale in _PANELS:
         points = [(one["epoch"], None if words.missing(one.get(name)) else scale * one[name]) for one in metrics]
         found.append(_panel(name.replace("_", "-"), title, points, best, name))
-    return [panel for panel in found if panel is not None]
+    return [panel for panel in [*found, _origins(metrics, best)] if panel is not None]
+
+
+def _origins(metrics: list[dict], best: int | None):
+    """What the columns of negatives were, one line a kind, where the sampler labels them."""
+    names = list(dict.fromkeys(name for one in metrics for name in one.get("origins") or {}))
+    if not names:
+        return None
+
+    def share(record: dict, name: str) -> float | None:
+        value = (record.get("origins") or {}).get(name)
+        return None if words.missing(value) else 100.0 * value
+
+    lines = [
+        Curve(name, [(one["epoch"], share(one, name)) for one in metrics], series=place)
+        for place, name in enumerate(names)
+    ]
+    title = "Origin of negatives, %"
+    last = ", ".join(f"{name} {words.share(value)}" for name, value in (metrics[-1].get("origins") or {}).items())
+    picture = curves(lines, name="fig-origins", title=title, alt=f"{title} over epochs; in the last: {last}", best=best)
+    return picture, words.sentence(f"{', '.join(names)}; in the last epoch {last}")
 
 
 def _panel(name: str, title: str, points: list[tuple], best: int | None, note: str):
