@@ -94,12 +94,14 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     protocol: str | None = None,
     n_negatives: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Measures a finished run again: other metrics, another part, another protocol.
 
     metrics   names, or one text with commas; those of the run's configuration by default
     protocol  "full", "sampled" or "both" (``n_negatives`` items a held-out one, drawn once and saved in the run):
               biased, and named so
+    seed      of the drawn items, for another draw than the run's own
 
     Returns ``run, oracle, stamps, part, protocol, biased, users, pairs, metrics, groups``. Raises UsageError
     for a metric that does not exist or that the protocol cannot measure.
@@ -109,15 +111,17 @@ def evaluate(
     if metrics:
         names = _texts(metrics)
         layers += [{"evaluate": {"metrics": names, "test_metrics": ()}, "train": {"metric": names[0]}}]
-    asked = {"protocol": protocol, "n_negatives": n_negatives}
+    asked = {"protocol": protocol, "n_negatives": n_negatives, "seed": seed}
     layers += [{"evaluate": {key: value for key, value in asked.items() if value is not None}}]
+    if protocol is not None:  # what the epoch was chosen by asks for nothing here
+        layers += [{"train": {"select_by": "full"}}]
     config = resolve(*layers)
-    n = config.evaluate.n_negatives
-    saved = candidates.kept(trained.run, n) if config.protocol != "full" else None
+    n, seed = config.evaluate.n_negatives, config.evaluate.seed
+    saved = candidates.kept(trained.run, n, seed=seed) if config.protocol != "full" else None
     evaluator = make_evaluator(config, trained.dataset, final=True, candidates=saved)
     found = evaluator.evaluate(trained.model.frozen(), part).summary()
     if saved is not None:
-        candidates.keep(trained.run, evaluator, parts=[part], n_negatives=n)
+        candidates.keep(trained.run, evaluator, parts=[part], n_negatives=n, seed=seed)
     return {"run": str(trained.run.path), "oracle": list(config.oracle), "stamps": session.stamps(config)} | found
 
 

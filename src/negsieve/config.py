@@ -222,6 +222,7 @@ class EvaluateConfig(_Strict):
     test_metrics: tuple[str, ...] = ("auc", "coverage@20", "gini@20", "avg_popularity@20", "novelty@20")
     protocol: Literal["full", "sampled", "both"] = "full"
     n_negatives: int = Field(99, ge=1)
+    seed: int = Field(42, ge=0, description="of the items that the sampled protocol draws, for all alike")
     ties: Literal["number", "half", "optimistic"] = Field(
         "number", description="equal scores in the sampled protocol: by item number, as in full ranking, or halved"
     )

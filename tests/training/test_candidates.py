@@ -43,3 +43,19 @@ def test_another_number_is_drawn_and_saved_beside(small, tmp_path):
     file.write_bytes(data)
     with pytest.raises(DataError, match="candidates-test-5"):
         api.evaluate(tmp_path / "run", protocol="sampled", n_negatives=5, metrics=["hr@2"])
+
+
+def test_another_draw_is_another_file_and_training_seeds_share_one(small, tmp_path):
+    settings = {"train": {"epochs": 1, "device": "cpu"}, "evaluate": {"protocol": "both", "n_negatives": 6}}
+    for seed in (1, 2):
+        session.start(resolve(settings, {"train": {"seed": seed}}), small, path=tmp_path / f"run{seed}")
+    one, two = (candidates.kept(Run(tmp_path / f"run{seed}"), 6)["test"]["negatives"] for seed in (1, 2))
+    assert (one == two).all()
+    first = api.evaluate(tmp_path / "run1", metrics=["hr@5"], seed=7)
+    assert first["protocol"] == "both" and first["facts"]["seed"] == 7
+    assert (tmp_path / "run1" / "candidates-test-6-seed7.parquet").is_file()
+    assert (candidates.kept(Run(tmp_path / "run1"), 6, seed=7)["test"]["negatives"] != one).any()
+    chosen = resolve(settings, {"train": {"select_by": "sampled"}, "evaluate": {"protocol": "full"}})
+    session.start(chosen, small, path=tmp_path / "chosen")
+    assert api.evaluate(tmp_path / "chosen", protocol="full")["protocol"] == "full", "what was asked for"
+    assert api.evaluate(tmp_path / "chosen")["protocol"] == "both"

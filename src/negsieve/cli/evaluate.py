@@ -41,6 +41,10 @@ def evaluate(
         int | None,
         options.option("--negatives", help="How many are drawn by --protocol sampled (99)", metavar="N", min=1),
     ] = None,
+    seed: Annotated[
+        int | None,
+        options.option("--seed", help="Of the items drawn by --protocol sampled (42), for another draw", metavar="N"),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -50,7 +54,7 @@ def evaluate(
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():
         with screen.busy("measuring", quiet=quiet or json):
-            found = api.evaluate(run, part=part, metrics=names, protocol=protocol, n_negatives=negatives)
+            found = api.evaluate(run, part=part, metrics=names, protocol=protocol, n_negatives=negatives, seed=seed)
     if json:
         screen.write_json(found)
     else:

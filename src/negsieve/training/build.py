@@ -121,6 +121,7 @@ def make_evaluator(
         metrics=tuple(map(str, metrics)),
         protocol=protocol,
         n_negatives=wanted.n_negatives,
+        seed=wanted.seed,
         ties=wanted.ties,
         candidates=candidates,
         chunk=wanted.chunk,

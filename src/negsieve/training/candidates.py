@@ -13,16 +13,17 @@ from negsieve.store.run import Run
 from negsieve.store.table import read_table, write_table
 
 PARTS = ("valid", "test")
+_SEED = 42  # that of files without one in their name
 
 
-def kept(run: Run, n_negatives: int) -> dict[str, dict[str, np.ndarray]]:
+def kept(run: Run, n_negatives: int, *, seed: int = _SEED) -> dict[str, dict[str, np.ndarray]]:
     """What the run holds, by part, as ``Evaluator(candidates=...)`` wants it; nothing where none was saved.
 
     Raises DataError naming a damaged file. Whether they fit the data is the evaluator's to check.
     """
     found = {}
     for part in PARTS:
-        path = _path(run, part, n_negatives)
+        path = _path(run, part, n_negatives, seed)
         if path.is_file():
             table = read_table(path)
             column = {name: table[name].combine_chunks() for name in table.column_names}
@@ -35,10 +36,10 @@ def kept(run: Run, n_negatives: int) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def keep(run: Run, evaluator: Evaluator, *, parts: Iterable[str], n_negatives: int) -> None:
+def keep(run: Run, evaluator: Evaluator, *, parts: Iterable[str], n_negatives: int, seed: int = _SEED) -> None:
     """Saves what ``evaluator`` ranked on ``parts``, where it is not saved yet: ``8 * n`` bytes a held-out pair."""
     for part in parts:
-        path = _path(run, part, n_negatives)
+        path = _path(run, part, n_negatives, seed)
         if not path.is_file():
             drawn = evaluator.candidates(part)
             negatives = pa.FixedSizeListArray.from_arrays(pa.array(drawn["negatives"].reshape(-1)), n_negatives)
@@ -46,5 +47,5 @@ def keep(run: Run, evaluator: Evaluator, *, parts: Iterable[str], n_negatives: i
             write_table(path, columns | {"seed": np.full(len(drawn["user"]), int(drawn["seed"]))})
 
 
-def _path(run: Run, part: str, n_negatives: int) -> Path:
-    return run.path / f"candidates-{part}-{n_negatives}.parquet"
+def _path(run: Run, part: str, n_negatives: int, seed: int) -> Path:
+    return run.path / f"candidates-{part}-{n_negatives}{'' if seed == _SEED else f'-seed{seed}'}.parquet"

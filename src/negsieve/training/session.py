@@ -190,12 +190,12 @@ def _finish(
     standing = trainer.standing
     sampled = config.protocol != "full"
     n = config.evaluate.n_negatives
-    saved = candidates.kept(run, n) if sampled else None
+    saved = candidates.kept(run, n, seed=config.evaluate.seed) if sampled else None
     evaluator = build.make_evaluator(config, dataset, final=True, device=trainer.device, candidates=saved)
     encoder = trainer.model.frozen()
     found = {part: evaluator.evaluate(encoder, part) for part in ("valid", "test") if len(dataset.rows(part))}
     if sampled:
-        candidates.keep(run, evaluator, parts=found, n_negatives=n)
+        candidates.keep(run, evaluator, parts=found, n_negatives=n, seed=config.evaluate.seed)
     _write_per_user(run, dataset, found)
     chosen = next((record for record in run.metrics() if record["epoch"] == best), {})
     result = {
