@@ -51,7 +51,7 @@ class Killed(BaseException):
 
 
 class KillAtOnce(Silent):
-    def begin(self, name, *, epochs, steps, epoch):
+    def begin(self, run, *, epochs, steps, epoch, memory=""):
         raise Killed
 
 

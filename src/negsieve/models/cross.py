@@ -59,6 +59,9 @@ class CrossModel(Model):
     def starts(self):
         return {"model": "", "target": "pair.target.", "source": "pair.source."}
 
+    def step_bytes(self, rows, drawn):
+        return super().step_bytes(rows, drawn) + 2 * rows * self.pair.target.encoder.token_bytes(self.pair.max_len)
+
     def groups(self):
         return self.pair.windows.groups
 

@@ -80,10 +80,6 @@ class SASRecCDR(CrossModel):
         )
         self.fusion = Fusion(dim, rng=rng)
 
-    def step_bytes(self, rows, drawn):
-        encoder, length = self.pair.target.encoder, len(self.pair.target.encoder.place)
-        return super().step_bytes(rows, drawn) + 2 * rows * encoder.token_bytes(length)
-
     def sides(self, batch, histories=None, aside=None):
         pair, (elsewhere, here) = self.pair, noises(batch.noise)
         asked = pair.asked(batch, histories, aside)
