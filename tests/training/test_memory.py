@@ -5,7 +5,7 @@ import re
 import pytest
 
 from negsieve.config import resolve
-from negsieve.samplers.named import uniform
+from negsieve.samplers.named import srns, uniform
 from negsieve.training import build, memory, session
 
 
@@ -26,6 +26,14 @@ def test_parts_are_linear_in_what_they_hold(small):
     assert one["total"] == sum(value for name, value in one.items() if name != "total")
     assert told(small, model="lightgcn:dim=16")["step"] > one["step"]
     assert told(small, model="sasrec:dim=16,order=given")["step"] > one["step"]
+
+
+def test_a_sampler_whose_parts_do_not_say_how_many_they_draw_is_taken_to_draw_one(small):
+    config = resolve({"model": "mf:dim=16"})
+    made, sampler = build.make_model(config, small), srns(small.n_items, seen=small.train)
+    assert any(getattr(one, "n_negatives", 1) is None for one in sampler.modules())
+    found = memory.expected(made, sampler, config.train, chunk=256, by_autograd=False)
+    assert found["step"] == told(small)["step"]
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch"])

@@ -38,7 +38,7 @@ def expected(model: Model, sampler: Sampler, config: TrainConfig, *, chunk: int,
 
     chunk  users that are ranked together
     """
-    drawn = max((getattr(one, "n_negatives", 1) for one in sampler.modules()), default=1)
+    drawn = max((getattr(one, "n_negatives", None) or 1 for one in sampler.modules()), default=1)  # none: not told
     tables = sum(one.nbytes for one in model.parameters())
     moments = _MOMENTS.get(config.optimiser, 1 if config.momentum else 0)
     step = model.step_bytes(config.batch_size, drawn)
