@@ -28,12 +28,12 @@ def test_parts_are_linear_in_what_they_hold(small):
     assert told(small, model="sasrec:dim=16,order=given")["step"] > one["step"]
 
 
-def test_a_sampler_whose_parts_do_not_say_how_many_they_draw_is_taken_to_draw_one(small):
+def test_a_sampler_whose_parts_do_not_say_how_many_they_draw_is_estimated_too(small):
     config = resolve({"model": "mf:dim=16"})
     made, sampler = build.make_model(config, small), srns(small.n_items, seen=small.train)
     assert any(getattr(one, "n_negatives", 1) is None for one in sampler.modules())
     found = memory.expected(made, sampler, config.train, chunk=256, by_autograd=False)
-    assert found["step"] == told(small)["step"]
+    assert found["step"] >= told(small)["step"]
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch"])
