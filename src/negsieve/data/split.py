@@ -199,11 +199,9 @@ def _judged_only(
         out[-1] = True
         told["without_user"] = log.users[-1]
     if out.all():
-        source = (
-            f", {lacking.sum():,} no source row before their last row" if aside is not None and needs_source else ""
-        )
+        also = f", {lacking.sum():,} no source row before their last row" if needs_source and lacking.any() else ""
         raise DataError(
-            f"none of {n_users:,} users can be judged: {short.sum():,} have under {min_train + 2} rows{source}; lower "
+            f"none of {n_users:,} users can be judged: {short.sum():,} have under {min_train + 2} rows{also}; lower "
             "data.split.min_train, or choose another split",
             file=log.facts.get("name") or None,
         )
