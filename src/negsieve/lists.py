@@ -47,7 +47,7 @@ def recommend(
         raise UsageError(f"k={k}, wanted 1 or more")
     numbers = np.arange(dataset.n_users) if users is None else dataset.users.numbers(listed(users))
     user = torch.from_numpy(numbers)
-    mask = (dataset.seen("train", "valid", "test"),) if exclude_seen else ()
+    mask = (dataset.had(),) if exclude_seen else ()
     encoder = ServeCold(knowing(trained.model.frozen(), dataset, *PARTS), dataset)
     lists = top_k(encoder, user, min(k, dataset.n_items), mask=mask, n_items=dataset.n_items)
     cold = dataset.cold_users[user]

@@ -55,6 +55,17 @@ def test_a_run_chooses_by_the_sampled_metric_and_reports_both(table, model, tmp_
     assert data.aside.domains == ("game",) and data.hash == result["data_hash"]
     lists = fitted.recommend(["u1", "u2"], k=5)
     assert all(item.startswith("t") for item in lists["item_id"].to_pylist()), "recommended is the target's catalogue"
+    left_out = [data.users[int(user)] for user in data.cold_users.nonzero().flatten()]
+    assert left_out, "the test wants somebody whom leave-one-out cannot judge"
+    lists = fitted.recommend(left_out, k=data.n_items)
+    assert set(lists["by"].to_pylist()) == {"popularity"}
+    listed = set(zip(lists["user_id"].to_pylist(), lists["item_id"].to_pylist(), strict=True))
+    had = {(data.users[user], data.items[item]) for user, item in zip(*data_rows(data), strict=True)}
+    assert not listed & had and len(listed) + sum(user in left_out for user, _ in had) == len(left_out) * data.n_items
+
+
+def data_rows(data):
+    return data.interactions.user.tolist(), data.interactions.item.tolist()
 
 
 class Stopping(Silent):

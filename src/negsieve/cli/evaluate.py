@@ -69,7 +69,7 @@ def _show(found: dict[str, Any]) -> None:
     out.print(figures.metrics_table({found["part"]: found["metrics"]}, {found["part"]: found["groups"]}, chosen=""))
     out.print()
     biased = figures.protocol_words(found["biased"], found["protocol"])
-    hidden = found.get("unreachable")
+    hidden = found.get("unreachable") if found["protocol"] != "sampled" else 0  # there nothing is masked
     told = [
         ("users, rows", f"{found['users']:,} users, {found['pairs']:,} rows held out"),
         ("unreachable", f"{hidden:,} rows repeat what the user had before: they count as misses" if hidden else None),

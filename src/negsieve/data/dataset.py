@@ -74,6 +74,11 @@ class Dataset:
         user, item = self.pairs(*parts)
         return Seen(user, item, n_users=self.n_users, n_items=self.n_items, part="+".join(parts), oracle=oracle)
 
+    def had(self) -> Seen:
+        """The index of all that users have in the log, in whichever part or in none: what is no news to them."""
+        user, item = (torch.from_numpy(side) for side in (self.interactions.user, self.interactions.item))
+        return Seen(user, item, n_users=self.n_users, n_items=self.n_items, part="log")
+
     def histories(self, *parts: str, order: str = "time") -> Histories:
         """The rows of the named parts as users' sequences; ``order``: "time", ties by row, or "given", by row.
 

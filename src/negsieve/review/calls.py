@@ -58,6 +58,7 @@ def check(
     names = (samplers,) if isinstance(samplers, str) else samplers
     quick = tryout.settings(config, epochs=epochs)
     rows = tryout.try_methods(quick, dataset, tryout.canonical(names), model=model, trusted=names, told=told)
-    facts = {"name": dataset.name, "users": dataset.n_users, "items": dataset.n_items, "train": len(dataset.rows("train"))}
+    facts = {"name": dataset.name, "users": dataset.n_users, "items": dataset.n_items}
+    facts["train"] = len(dataset.rows("train"))
     failed = sum(row.ok is False for row in rows)
     return {"data": facts, "epochs": epochs, "failed": failed, "rows": [row.plain() for row in rows]}

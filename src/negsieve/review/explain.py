@@ -61,7 +61,12 @@ def lay_open(config: RunConfig, dataset: Dataset, *, trusted: Collection[str] = 
         "sampler": str(spec.parse(config.sampler)),
         "loss": loss_name,
         "model": str(spec.parse(config.model)),
-        "data": {"name": dataset.name, "users": dataset.n_users, "items": dataset.n_items, "train": len(dataset.rows("train"))},
+        "data": {
+            "name": dataset.name,
+            "users": dataset.n_users,
+            "items": dataset.n_items,
+            "train": len(dataset.rows("train")),
+        },
         "composition": tree(sampler),
         "needs": _needs(sampler, offered(scorer)),
         "refused": refused,
