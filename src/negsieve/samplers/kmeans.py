@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 _IN_CACHE = 1 << 22  # distances held at a time
 
@@ -44,7 +44,9 @@ def k_means(
 
 def nearest(vector: Tensor, centre: Tensor, *, cosine: bool = False) -> Tensor:
     """The centre that each row belongs to: ``Float[I, D]``, ``Float[C, D]`` -> ``Long[I]``."""
-    centre = normalize(centre, dim=1) if cosine else centre
+    if cosine:
+        centre = normalize(centre, dim=1)
+        return torch.cat([(block @ centre.T).argmax(1) for block in _blocks(vector, len(centre))])
     square = centre.square().sum(1)
     return torch.cat([(square - 2 * block @ centre.T).argmin(1) for block in _blocks(vector, len(centre))])
 
@@ -68,7 +70,7 @@ def concentration(vector: Tensor, near: Tensor, clusters: int) -> Tensor:
 def _sums(vector: Tensor, near: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
     total, many = vector.new_zeros(clusters, vector.shape[1]), vector.new_zeros(clusters)
     for block, own in zip(_blocks(vector, clusters), near.split(_rows(clusters)), strict=True):
-        member = one_hot(own, clusters).to(block.dtype)  # [b, C]
+        member = block.new_zeros(len(own), clusters).scatter_(1, own[:, None], 1)  # [b, C]
         total, many = total + member.T @ block, many + member.sum(0)
     return total, many
 
