@@ -123,7 +123,7 @@ def epochs(args: argparse.Namespace) -> None:
     band = f"p_min={size.p_min},p_max={size.p_max},outliers={size.outliers}"
     samplers = {
         "uniform": "uniform:n_negatives=20",
-        "realhns": f"realhns:curriculum=false,mode={args.mode},{band}",
+        "realhns": f"realhns:curriculum=false,mode={args.mode},{band}{args.more and ','}{args.more}",
     }
     train = {"batch_size": args.rows, "threads": args.threads, "device": args.device, "seed": 1}
     settings = {
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--target", choices=("toy", "game"), default="toy")
     parser.add_argument("--source", default="game")
     parser.add_argument("--model", default="sasrec_cdr")
+    parser.add_argument("--more", default="", help="further settings of realhns, such as candidates=300,fine_max=30")
     parser.add_argument("--rows", type=int, default=1536, help="of a batch: about the positives of 128 users of Toy")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")

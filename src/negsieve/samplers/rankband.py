@@ -82,6 +82,7 @@ class RankBand(Sampler):
         if mode == "sampled" and columns != "own":
             raise UsageError(f"mode=sampled with columns={columns}: ranks that users share need mode=exact")
         self.n_items, self.seen, self.every, self.columns, self.whose = n_items, seen, every, columns, whose
+        self.p_min, self.p_max = p_min, p_max
         self.states = PriorStates(seen.n_users) if states is None else states
         self.low, high = _ranks(n_items, p_min, p_max)
         self.width = high - self.low
