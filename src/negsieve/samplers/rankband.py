@@ -146,8 +146,8 @@ class RankBand(Sampler):
         if not len(self.candidate):
             drawn = self.start.sample(batch, scorer, rng)
             return Negatives(drawn.item, keep=drawn.keep)
-        item = self.candidate.index_select(0, batch.user).long()
-        return Negatives(item.clamp_min(0), keep=item >= 0)
+        item = self.candidate.index_select(0, batch.user)
+        return Negatives(item.clamp_min(0).long(), keep=item >= 0)
 
 
 def band(score: Tensor, taken: tuple[Tensor, Tensor], *, low: int, width: int, ranked: bool = False) -> Tensor:
