@@ -24,7 +24,7 @@ SETTINGS = (
     "--lr",
     "linear:0.15:0.015:24",
     "--l2",
-    "0.02",
+    "0.03",
     "--set",
     "train.optimiser=online_sgd",
 )

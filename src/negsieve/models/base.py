@@ -14,6 +14,9 @@ from negsieve.scorers import Encoder, Scorer
 from negsieve.types import Batch, Groups, Negatives
 
 
+_KEPT = 32  # negatives of a row that get a vector each, at most: methods that draw more choose among them
+
+
 class Model(nn.Module, ABC):
     """A recommender with ``n_users`` users and ``n_items`` items, both numbered from 0.
 
@@ -48,8 +51,11 @@ class Model(nn.Module, ABC):
         return {"model": ""}
 
     def step_bytes(self, rows: int, drawn: int) -> int:
-        """About what a step of so many rows takes beside tables, gradients and optimiser: vectors and their scores."""
-        return 4 * rows * (drawn + 2) * (3 * self.dim + 8)
+        """About what a step of so many rows takes beside tables, gradients and optimiser.
+
+        Ids and scores of all that is ``drawn`` for a row; vectors of the pair and of the few that are kept.
+        """
+        return rows * (24 * drawn + 12 * self.dim * (2 + min(drawn, _KEPT)))
 
     def groups(self) -> Groups | None:
         """The train rows that share a forward pass and so are visited together; None: each row stands alone.
