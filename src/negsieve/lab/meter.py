@@ -13,6 +13,7 @@ from negsieve.scorers import Narrowing, Scorer
 from negsieve.seen import Seen
 from negsieve.types import ORIGINS, Batch, Negatives
 
+_RATED = 256  # rows whose hardness is measured at a time, about
 _SUMS = ("loss", "penalty", "rows", "false", "counted", "hard", "rated", "dead", "popularity")
 
 
@@ -26,7 +27,7 @@ class Meter(nn.Module):
     references  random items that a chosen negative is ranked among
 
     Cost a step: at most ``lookups`` binary searches; every ``every``-th step about
-    ``64 * references`` extra scores without gradient.
+    ``256 * references`` extra scores without gradient.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Meter(nn.Module):
         train: Seen,
         heldout: Seen | None,
         *,
-        every: int = 8,
+        every: int = 32,
         lookups: int = 4096,
         references: int = 128,
         dead_below: float = 0.05,
@@ -103,14 +104,14 @@ class Meter(nn.Module):
         self.covered[(chosen if share is None else chosen[share > 0])] = True
         popular, counted = self.item_count[chosen], len(user)
         if share is None:
-            self.sum_popularity += popular.mean(1).sum()
+            self.sum_popularity += popular.sum() / popular.shape[1]
         else:
             self.sum_popularity += (popular * share).sum()
             counted = share.sum()
         self.sum_counted += counted
         if self.heldout is not None:
             false = self.heldout.contains(user, chosen)
-            self.sum_false += false.double().mean(1).sum() if share is None else (false * share).sum()
+            self.sum_false += false.count_nonzero() / false.shape[1] if share is None else (false * share).sum()
 
     def _looked_up(self, rows: int, many: int, steps: int) -> slice | Tensor:
         """Which rows are looked up: all, or evenly so many of every step."""
@@ -121,10 +122,10 @@ class Meter(nn.Module):
         return torch.arange(rows, device=self.covered.device).view(steps, each)[:, ::stride].flatten()
 
     def rated_rows(self, rows: int, many: int) -> Tensor:
-        """What ``rate`` reads of a step of ``rows`` rows with ``many`` negatives each: ``Long[b]``, b < 128."""
+        """What ``rate`` reads of a step of ``rows`` rows with ``many`` negatives each: ``Long[b]``, b < 512."""
         stride = max(1, -(-rows * many // self.lookups))
         looked_up = -(-rows // stride)
-        return torch.arange(0, looked_up, max(1, looked_up // 64), device=self.covered.device) * stride
+        return torch.arange(0, looked_up, max(1, looked_up // _RATED), device=self.covered.device) * stride
 
     @torch.no_grad()
     def rate(

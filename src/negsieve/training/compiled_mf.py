@@ -152,7 +152,7 @@ class CompiledMF(Engine):
 
     def _batch(self, rows: Tensor) -> Batch:
         rows = rows.to(self.user.device)
-        return Batch(self.user[rows], self.item[rows], rows)
+        return Batch(self.user.index_select(0, rows), self.item.index_select(0, rows), rows)
 
     def _rng(self, name: str, epoch: int, step: int) -> torch.Generator:
         return streams(name, epoch, step, seed=self.config.seed, device=self.user.device)
