@@ -13,7 +13,6 @@ from negsieve.rng import streams
 from negsieve.scorers import Encoder, Scorer
 from negsieve.types import Batch, Groups, Negatives
 
-
 _KEPT = 32  # negatives of a row that get a vector each, at most: methods that draw more choose among them
 
 
