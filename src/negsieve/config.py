@@ -123,6 +123,7 @@ class TrainConfig(_Strict):
     weight_decay: float = Field(0.0, ge=0)
     l2: float = Field(1e-4, ge=0)
     validate_every: int = Field(1, ge=1)
+    validate_from: int = Field(0, ge=0, description="the epoch, counted from 0, whose end is validated first")
     patience: int = Field(10, ge=0, description="validations without a gain before stopping; 0: never stop early")
     metric: str = "ndcg@20"
     select_on: Literal["valid", "test"] = "valid"

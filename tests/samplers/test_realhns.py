@@ -157,7 +157,7 @@ def test_presets_are_what_their_table_says_and_a_setting_overrules_them():
     transfers = [one.cross.transfer for one in made.values()]
     assert [one.raw for one in transfers] == [True, True, False]
     assert [one.first for one in transfers] == [False, False, True]
-    assert [one.dot for one in transfers] == [False, True, False]
+    assert [one.score for one in transfers] == ["cosine", "dot", "cosine"]
     assert [one.apart for one in transfers] == [True, False, False]
     assert [one.cosine for one in transfers] == [True, False, True]
     assert all(one.random.seen is SEEN for one in made.values())  # random draws never know more than train

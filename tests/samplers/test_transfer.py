@@ -68,6 +68,13 @@ def test_centroids_and_outliers_equal_a_loop(raw, first, dot):
     assert set(transfer.outlier.nonzero().flatten().tolist()) == outliers and outliers
 
 
+def test_random_outliers_are_as_many_of_each_cluster_and_others():
+    chosen, random = made(), made(outlier_score="random")
+    assert torch.equal(chosen.cluster, random.cluster) and not torch.equal(chosen.outlier, random.outlier)
+    counts = [torch.bincount(one.cluster[one.outlier], minlength=5) for one in (chosen, random)]
+    assert torch.equal(*counts) and counts[1][4] == 0 < counts[1].sum()
+
+
 def test_clusters_are_by_the_cosine_of_source_states_of_those_who_have_one():
     transfer = made()
     met = STATES.met

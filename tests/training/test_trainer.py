@@ -48,6 +48,16 @@ def test_the_best_epoch_on_valid_is_what_is_restored_and_measured(small, tmp_pat
     assert run["selection"] == {"metric": "ndcg@20", "part": "valid"}
 
 
+def test_validation_starts_and_repeats_when_told_to_and_ends_with_the_last_epoch(small, tmp_path):
+    train = {"epochs": 9, "validate_from": 3, "validate_every": 2, "patience": 0}
+    run = session.start(settings(train=train), small, path=tmp_path / "run")
+    records = Run(tmp_path / "run").metrics()
+    assert [one["epoch"] for one in records if "valid" in one] == [3, 5, 7, 8]
+    assert run["best_epoch"] >= 3
+    run = session.start(settings(train={"epochs": 2, "validate_from": 9}), small, path=tmp_path / "short")
+    assert run["best_epoch"] == 1
+
+
 def test_choosing_on_test_is_possible_and_stamped(small, tmp_path):
     result = session.start(settings(train={"epochs": 3, "select_on": "test"}), small, path=tmp_path / "run")
     assert result["stamps"] == ["chosen on test"]

@@ -21,7 +21,7 @@ from negsieve.types import Batch
 CHOICES = {
     "centroid": ("raw", "normalised"),
     "outlier_centroid": ("own", "first"),
-    "outlier_score": ("cosine", "dot"),
+    "outlier_score": ("cosine", "dot", "random"),
     "without_source": ("apart", "clustered"),
 }
 
@@ -38,7 +38,8 @@ class Transfer(Learner):
     centroid          "raw": the mean of target states as they are; "normalised": of states of length 1, as in the
                       authors' code, which makes them a tenth of what the fusion was trained on
     outlier_centroid  "own", or "first": that of the first cluster for everybody, as in the authors' code
-    outlier_score     "cosine" or "dot", of a user's target state with the centroid
+    outlier_score     "cosine" or "dot", of a user's target state with the centroid; "random": as many users of a
+                      cluster at random, which tells what it is worth to choose them
     without_source    users who did nothing elsewhere: "apart" in a group of their own of which nobody is an
                       outlier, or "clustered" by the state that stands for nothing, as in the authors' code
 
@@ -78,7 +79,7 @@ class Transfer(Learner):
                 known = CHOICES[name]
                 raise UsageError(f"{name}={value!r}, wanted {' or '.join(known)}.{nearest(value, known)}")
         self.clusters, self.share, self.every, self.rounds, self.cosine = clusters, outliers, every, rounds, cosine
-        self.raw, self.first, self.dot = centroid == "raw", outlier_centroid == "first", outlier_score == "dot"
+        self.raw, self.first, self.score = centroid == "raw", outlier_centroid == "first", outlier_score
         self.apart = without_source == "apart"
         self.states = PriorStates(n_users) if states is None else states
         self.register_buffer("cluster", torch.zeros(n_users, dtype=torch.int32))  # the last one: without source
@@ -129,8 +130,11 @@ class Transfer(Learner):
             self.centre = torch.nn.functional.pad(centre, (0, 0, 0, self.clusters - len(centre)))
         unit = normalize(target, dim=-1)
         self.centroid, _ = means(target if self.raw else unit, near, self.clusters + 1)
-        facing = self.centroid[torch.zeros_like(near) if self.first else near]
-        alike = (target * facing).sum(1) if self.dot else (unit * normalize(facing, dim=-1)).sum(1)
+        if self.score == "random":
+            alike = torch.rand(len(near), generator=rng, device=near.device)
+        else:
+            facing = self.centroid[torch.zeros_like(near) if self.first else near]
+            alike = (target * facing if self.score == "dot" else unit * normalize(facing, dim=-1)).sum(1)
         self.cluster, self.outlier = torch.zeros_like(self.cluster), torch.zeros_like(self.outlier)
         self.cluster[user] = near.int()
         self.outlier[user] = lowest_share(alike, near, self.share) & (near < self.clusters)

@@ -185,8 +185,7 @@ class Trainer:
         standing, config = self.standing, self.config
         record = {"epoch": standing.epoch, "step": standing.steps_done, "steps": self.steps, **self.stamp}
         record |= self.meter.summary()
-        last = standing.epoch + 1 == config.epochs
-        if self.validates and (standing.epoch % config.validate_every == 0 or last):
+        if self.validates and self._due(standing.epoch):
             found = self.evaluator.evaluate(self.model.frozen(), config.select_on).metrics
             value = found[self.evaluator.name_of(config.metric)]
             record[config.select_on] = found
@@ -201,6 +200,11 @@ class Trainer:
         if over or monotonic() - self._saved_at >= config.checkpoint_seconds:
             self.save()
         self.watch.epoch(record)
+
+    def _due(self, epoch: int) -> bool:
+        """Whether the epoch is validated: every so many from the first one on, and the last of all."""
+        since = epoch - self.config.validate_from
+        return (since >= 0 and since % self.config.validate_every == 0) or epoch + 1 == self.config.epochs
 
     def _judge(self, value: float) -> None:
         standing = self.standing

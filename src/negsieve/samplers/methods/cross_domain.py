@@ -111,7 +111,7 @@ def realhns(
     draws: Literal["auto", "replace", "distinct"] = "auto",
     centroid: Literal["auto", "raw", "normalised"] = "auto",
     outlier_centroid: Literal["auto", "own", "first"] = "auto",
-    outlier_score: Literal["auto", "cosine", "dot"] = "auto",
+    outlier_score: Literal["auto", "cosine", "dot", "random"] = "auto",
     without_source: Literal["auto", "apart", "clustered"] = "auto",
 ) -> Sampler:
     """Real hard negatives across domains, RealHNS (Ma et al., RecSys 2023).
@@ -136,6 +136,7 @@ def realhns(
     item_filter            False: without the filter by similarity
     item_clusters, chi, tau, mu, psi  of the filter, see ``SimilarTo``; ``mu`` and ``psi`` also of the curriculum
     user_clusters, outliers  of users, and the share of outliers in each: .1 or .8 in the paper, by data set
+    outlier_score          "random": as many users of each cluster at random, a control of what outliers are worth
     spare                  what users who are no outliers have in the cross-domain columns
     curriculum, eta        False: all hard columns from the first epoch; ``eta`` more every ``psi`` epochs after ``mu``
     every                  epochs between two rebuilds of candidates and clusters
