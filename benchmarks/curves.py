@@ -36,8 +36,8 @@ CURVES = (
     Curve("cornac BPR", "cornac", {"work": "mf_sgd", "lr": 0.05, "l2": 0.002}, MANY, minutes=0.7),
     Curve("LightFM WARP", "lightfm", {"work": "mf_warp", "loss": "warp"}, (1, 2, 5, 10), minutes=0.7),
     _ours("ours, uniform, Adam as RecBole", "adam", lr=1e-3, l2=0.0, looks=FEW),
-    _ours("ours, uniform, SGD", "online_sgd", lr=RATE, l2=1e-4, looks=MANY),
-    _ours("ours, DNS 16, SGD", "online_sgd", DNS, lr=RATE, l2=1e-4, looks=MANY),
+    _ours("ours, uniform, SGD", "online_sgd", lr=RATE, l2=0.002, looks=MANY),
+    _ours("ours, DNS 16, SGD", "online_sgd", DNS, lr=2 * RATE, l2=0.02, looks=MANY),
     _ours("ours, DNS 16, Adam", "adam", DNS, lr=4e-3, l2=1e-4, looks=(1, 2, 5, 10, 20)),
 )
 

@@ -1,5 +1,5 @@
 // Who has seen which of some items. Twin: negsieve/kernels/membership.py.
-#include <cstring>
+#include <algorithm>
 #include <vector>
 
 #include "lockstep.hpp"
@@ -63,7 +63,7 @@ static void contains_shared(In<std::int64_t, 1> user, In<std::int64_t, 1> item, 
         first[items[j]] = static_cast<std::int32_t>(j);
     }
     parallel(threads, rows, 16, [&](std::int64_t begin, std::int64_t end) {
-        if (begin < end) std::memset(target + begin * width, 0, static_cast<std::size_t>((end - begin) * width));
+        std::fill_n(target + begin * width, (end - begin) * width, false);
         for (std::int64_t row = begin; row < end; ++row) {
             const Row has = seen.row(users[row]);
             for (const std::int32_t* at = has.begin; at < has.end; ++at) {

@@ -42,45 +42,81 @@ inline Pace pace_at(RuleKind kind, double lr, double beta1, double beta2, double
     return pace;
 }
 
+// The loops over a row stand apart, all they need being arguments: what is read through a reference might be what they
+// write, for all that the compiler knows, and they would not become vectors.
+
+template <int D>
+inline void sgd_row(float* __restrict p, const float* __restrict gradient, float pull, float lr, std::int64_t width) {
+    const std::int64_t n = D > 0 ? D : width;
+    for (std::int64_t at = 0; at < n; ++at) p[at] -= lr * (gradient[at] + pull * p[at]);
+}
+
+template <int D>
+inline void adagrad_row(float* __restrict p, float* __restrict sum, const float* __restrict gradient, float pull, float lr,
+                        float eps, std::int64_t width) {
+    const std::int64_t n = D > 0 ? D : width;
+    for (std::int64_t at = 0; at < n; ++at) {
+        const float g = gradient[at] + pull * p[at];
+        sum[at] += g * g;
+        p[at] -= lr * g / (std::sqrt(sum[at]) + eps);
+    }
+}
+
+template <int D>
+inline float mean_square(const float* __restrict p, const float* __restrict gradient, float pull, std::int64_t width) {
+    const std::int64_t n = D > 0 ? D : width;
+    float lane[16] = {};
+    for (std::int64_t at = 0; at < n; ++at) {
+        const float g = gradient[at] + pull * p[at];
+        lane[at % 16] += g * g;
+    }
+    float sum = 0.0f;
+    for (float one : lane) sum += one;
+    return sum / static_cast<float>(n);
+}
+
+// Whether any number of the gradient is not zero.
+template <int D>
+inline bool moves(const float* __restrict p, const float* __restrict gradient, float pull, std::int64_t width) {
+    const std::int64_t n = D > 0 ? D : width;
+    std::int32_t some = 0;
+    for (std::int64_t at = 0; at < n; ++at) some |= gradient[at] + pull * p[at] != 0.0f ? 1 : 0;
+    return some != 0;
+}
+
+template <int D>
+inline void adam_row(float* __restrict p, float* __restrict m, float* __restrict v, const float* __restrict gradient,
+                     float pull, Pace pace, std::int64_t width) {
+    const std::int64_t n = D > 0 ? D : width;
+    const float blend = pace.blend, beta2 = pace.beta2, fresh = pace.fresh, size = pace.size, root = pace.root,
+                eps = pace.eps;
+    for (std::int64_t at = 0; at < n; ++at) {
+        const float g = gradient[at] + pull * p[at];
+        m[at] += blend * (g - m[at]);
+        v[at] = beta2 * v[at] + fresh * (g * g);
+        p[at] -= size * m[at] / (std::sqrt(v[at]) * root + eps);
+    }
+}
+
 // g = gradient + pull * p, then one step of row p of the table.
 template <RuleKind Kind, int D>
-inline void step_row(const Pace& pace, const Table& table, std::int64_t id, const float* __restrict gradient, float pull,
+inline void step_row(const Pace& pace, const Table& table, std::int64_t id, const float* gradient, float pull,
                      std::int64_t width) {
-    const std::int64_t n = D > 0 ? D : width;
-    float* __restrict p = table.row + id * n;
+    const std::int64_t at = id * (D > 0 ? D : width);
+    float* p = table.row + at;
     if constexpr (Kind == RuleKind::sgd) {
-        for (std::int64_t at = 0; at < n; ++at) p[at] -= pace.lr * (gradient[at] + pull * p[at]);
+        sgd_row<D>(p, gradient, pull, pace.lr, width);
     } else if constexpr (Kind == RuleKind::adagrad) {
-        float* __restrict sum = table.square + id * n;
-        for (std::int64_t at = 0; at < n; ++at) {
-            const float g = gradient[at] + pull * p[at];
-            sum[at] += g * g;
-            p[at] -= pace.lr * g / (std::sqrt(sum[at]) + pace.eps);
-        }
+        adagrad_row<D>(p, table.square + at, gradient, pull, pace.lr, pace.eps, width);
     } else if constexpr (Kind == RuleKind::rowwise_adagrad) {
-        float lane[16] = {};
-        for (std::int64_t at = 0; at < n; ++at) {
-            const float g = gradient[at] + pull * p[at];
-            lane[at % 16] += g * g;
-        }
-        float sum = 0.0f;
-        for (float one : lane) sum += one;
-        table.square[id] += sum / static_cast<float>(n);
-        const float rate = pace.lr / (std::sqrt(table.square[id]) + pace.eps);
-        for (std::int64_t at = 0; at < n; ++at) p[at] -= rate * (gradient[at] + pull * p[at]);
+        float& sum = table.square[id];
+        sum += mean_square<D>(p, gradient, pull, width);
+        const float rate = pace.lr / (std::sqrt(sum) + pace.eps);
+        sgd_row<D>(p, gradient, pull, rate, width);
     } else {
-        float *__restrict m = table.mean + id * n, *__restrict v = table.square + id * n;
-        if constexpr (Kind == RuleKind::sparse_adam) {  // a row whose gradient came to nothing is not touched
-            bool some = false;
-            for (std::int64_t at = 0; at < n; ++at) some |= gradient[at] + pull * p[at] != 0.0f;
-            if (!some) return;
-        }
-        for (std::int64_t at = 0; at < n; ++at) {
-            const float g = gradient[at] + pull * p[at];
-            m[at] += pace.blend * (g - m[at]);
-            v[at] = pace.beta2 * v[at] + pace.fresh * (g * g);
-            p[at] -= pace.size * m[at] / (std::sqrt(v[at]) * pace.root + pace.eps);
-        }
+        // sparse_adam leaves a row alone whose gradient came to nothing
+        if (Kind == RuleKind::sparse_adam && !moves<D>(p, gradient, pull, width)) return;
+        adam_row<D>(p, table.mean + at, table.square + at, gradient, pull, pace, width);
     }
 }
 

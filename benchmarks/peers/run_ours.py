@@ -120,10 +120,12 @@ def top(turns: Turns) -> None:
 
 
 def sample(turns: Turns) -> None:
-    """Exact uniform negatives for all train rows in shuffled order, in batches, by the bare kernel."""
+    """Exact uniform negatives for all train rows in batches by the bare kernel, shuffled or in users' order."""
     spec, dataset = turns.spec, dataset_of(turns.spec)
     user, _ = dataset.pairs("train")
     order = torch.randperm(len(user), generator=torch.Generator().manual_seed(0))
+    if spec.get("order") == "users":
+        order = user.sort(stable=True).indices
     rows = [(row, user[row]) for row in order.split(spec.get("batch", 2048))]
 
     def unit() -> None:
