@@ -10,6 +10,7 @@ from negsieve.errors import UsageError
 from negsieve.models import named as models
 from negsieve.samplers import named as samplers
 from negsieve.spec import convert, parse
+from negsieve.training import build
 
 GIVEN = ("n_items", "seen", "train", "last_row", "seed")
 
@@ -58,6 +59,19 @@ def test_every_published_row_and_every_grid_is_planned_and_can_be_made(parts, pr
     for target, model in {(one.target, row.model) for one in found.values() for row in one.rows}:
         models.check_model(settings.model_of(model, settings.PRESETS[preset]))
         resolve(settings.settings(target, model, settings.PRESETS[preset], epochs=None, begin={}))
+
+
+@pytest.mark.parametrize("preset", ["clean", "reference", "paper"])
+def test_every_planned_method_draws_on_its_model(parts, tiny, preset):
+    plan, _, settings, work = parts
+    preset = settings.PRESETS[preset]
+    one = work.Work(tiny, tiny, preset)
+    dataset = settings.load(tiny, settings.settings("game", "mf", preset, epochs=1, begin={})["data"])
+    rows = plan.picked(list(plan.experiments(preset).values()), [])
+    for experiment, row in {one.method(row).name: (experiment, row) for experiment, row in rows}.values():
+        shared = settings.settings(experiment.target, row.model, preset, epochs=1, begin={})
+        own = {"model": settings.model_of(row.model, preset), "sampler": row.sampler, "loss": "bce"}
+        build.refuse_misnamed(resolve(shared, own, {"oracle": row.oracle}), dataset)
 
 
 def test_only_the_reference_and_the_control_of_the_leak_know_held_out_items(parts):
