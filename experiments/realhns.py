@@ -63,7 +63,7 @@ def main(given: list[str] | None = None) -> None:
             _tell(f"{cell.target}, {cell.model}, {cell.start}")
             work.run(cell, methods)
     finally:
-        _write(work, [one for one in known.values() if one in several or begun(one, work)])
+        _write(work, [one for one in known.values() if one in several or begun(one, work)], shown=several)
 
 
 def _announce(work: Work, rows: list[tuple[Experiment, Row]]) -> None:
@@ -81,12 +81,12 @@ def _announce(work: Work, rows: list[tuple[Experiment, Row]]) -> None:
     _tell(f"about {total:.1f} hours of one core if a run takes {each} epochs, and the encoders beside that")
 
 
-def _write(work: Work, several: list[Experiment]) -> None:
-    records = [collect(one, work) for one in several]
-    text = page(records)
-    atomic.write_text(work.out / f"{work.name}.json", atomic.json_text(records, indent=2, undefined=True) + "\n")
-    atomic.write_text(work.out / f"{work.name}.md", text)
-    print(text)
+def _write(work: Work, several: list[Experiment], *, shown: list[Experiment]) -> None:
+    records = {one.name: collect(one, work) for one in several}
+    everything = list(records.values())
+    atomic.write_text(work.out / f"{work.name}.json", atomic.json_text(everything, indent=2, undefined=True) + "\n")
+    atomic.write_text(work.out / f"{work.name}.md", page(everything))
+    print(page(records[one.name] for one in shown))
 
 
 def _tell(line: str) -> None:

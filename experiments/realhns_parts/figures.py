@@ -11,13 +11,15 @@ from negsieve.evaluation.significance import against_baseline
 from negsieve.store.run import Run
 from negsieve.study.table import read_per_user
 
-from .plan import Experiment
+from .plan import BASELINES, UNS, Experiment, Row
 from .published import METRICS, within
 from .work import Work
 
 SAMPLED = "sampled99/"
 TESTED = ("ndcg@10", "hr@10")
-AGAINST = ("UNS", "DNS*")
+AGAINST = (UNS, BASELINES["DNS*"], BASELINES["DNS"])
+"""The samplers that others are tested against, on the same model; DNS only where DNS* is no row."""
+
 APART = 0.003
 """Published figures nearer than this have no order: the paper states its error range so."""
 
@@ -37,7 +39,7 @@ def collect(one: Experiment, work: Work) -> dict[str, Any]:
         whys = [work.failed.get(work.path(one, planned, seed)) for seed in work.numbers]
         row["failed"] = [why for why in whys if why]
         row["verdict"] = verdict(row, rows)
-    tests = [_tested(label, done) for label in AGAINST if done.get(label)]
+    tests = [_tested(base, [row.label for row in one.rows if row.model == base.model], done) for base in _bases(one)]
     return {
         "name": one.name,
         "title": one.title,
@@ -47,6 +49,16 @@ def collect(one: Experiment, work: Work) -> dict[str, Any]:
         "rows": rows,
         "tests": [test for some in tests for test in some],
     }
+
+
+def _bases(one: Experiment) -> list[Row]:
+    """The first row of each model and sampler that others are tested against."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in one.rows:
+        if row.sampler in AGAINST:
+            found.setdefault((row.model, row.sampler), row)
+    star = {model for model, sampler in found if sampler == AGAINST[1]}
+    return [row for (model, sampler), row in found.items() if sampler != AGAINST[2] or model not in star]
 
 
 def verdict(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -119,16 +131,18 @@ def _origins(done: list[Run], results: list[dict[str, Any]]) -> dict[str, float]
     return _over(found)[0] if found else None
 
 
-def _tested(baseline: str, done: dict[str, list[Run]]) -> list[dict[str, Any]]:
-    """Every row against one, per user on the same drawn items, p corrected over the rows."""
-    tests = []
+def _tested(base: Row, labels: list[str], done: dict[str, list[Run]]) -> list[dict[str, Any]]:
+    """Rows against one, per user on the same drawn items, p corrected over the rows; nothing where it was not run."""
+    tests: list[dict[str, Any]] = []
+    if not done[base.label]:
+        return tests
     for metric in TESTED:
         name = SAMPLED + metric
-        per_user = {label: [read_per_user(run.path, name) for run in group] for label, group in done.items() if group}
-        for row in against_baseline(per_user, baseline, metric=name):
+        per_user = {label: [read_per_user(run.path, name) for run in done[label]] for label in labels if done[label]}
+        for row in against_baseline(per_user, base.label, metric=name):
             if row.against is None:
                 continue
             found = row.against
-            about = {"method": row.method, "against": baseline, "metric": metric, "difference": found.difference}
+            about = {"method": row.method, "against": base.label, "metric": metric, "difference": found.difference}
             tests.append(about | {"low": found.low, "high": found.high, "p": found.p, "p Holm": row.p_holm})
     return tests

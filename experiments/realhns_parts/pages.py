@@ -24,7 +24,7 @@ def section(record: dict[str, Any]) -> str:
     """One experiment: figures beside published ones, groups, the course of the runs, tests."""
     limit = f"; at most {record['epochs']} epochs, which is no reproduction" if record["epochs"] else ""
     run = [row for row in record["rows"] if row["mean"]]
-    parts = [f"## {record['name']}: {record['title']}", f"{record['preset']}; {record['seeds asked']} seeds{limit}."]
+    parts = [f"## {record['name']}: {record['title']}", f"{record['preset']}; seeds: {record['seeds asked']}{limit}."]
     parts.append(_table(("method", "seeds", *METRICS, "verdict"), _figures(record["rows"])))
     if run:
         names = ("ndcg@10", "hr@10", "auc")

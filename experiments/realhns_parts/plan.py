@@ -14,7 +14,7 @@ from negsieve.errors import UsageError, nearest
 from .published import TABLE2, TABLE3, TABLE4, Figures
 from .settings import Preset
 
-TARGETS = ("toy", "game")
+TARGETS = ("game", "toy")
 UNS = "uniform:n_negatives=20"
 BASELINES = {
     "NNCF": "popularity:alpha=0.75,n_negatives=20",

@@ -103,9 +103,9 @@ def test_methods_of_a_table_start_alike_and_equal_rows_are_one_run(parts, tmp_pa
 def test_a_name_or_label_that_is_none_is_refused_with_those_there_are(parts):
     plan, _, settings, _ = parts
     found = plan.experiments(settings.PRESETS["clean"])
-    with pytest.raises(UsageError, match=re.escape("table5: wanted one of table2:toy")):
+    with pytest.raises(UsageError, match=re.escape("table5: wanted one of table2:game")):
         plan.chosen(found, ["table5"])
     with pytest.raises(UsageError, match="'DNS'"):
         plan.picked(plan.chosen(found, ["table2"]), ["DNSS"])
     assert {one.target for one in plan.chosen(found, ["toy"])} == {"toy"}
-    assert [one.name for one in plan.chosen(found, ["table3"])] == ["table3:toy", "table3:game"]
+    assert [one.name for one in plan.chosen(found, ["table3"])] == ["table3:game", "table3:toy"]
