@@ -84,7 +84,9 @@ public:
 
     bool owns(std::int64_t row, int part) const { return owner_.of(row) == part; }
 
-    [[gnu::always_inline]] void reach_row(Side side, std::int64_t row) const { prefetch_row(table_[side].row + row * width_, width_); }
+    [[gnu::always_inline]] void reach_row(Side side, std::int64_t row) const {
+        prefetch_row(table_[side].row + row * width_, width_);
+    }
 
     // Asks for a row with what its rule reads.
     [[gnu::always_inline]] void reach_for(Side side, std::int64_t row) const {
@@ -129,8 +131,9 @@ public:
     }
 
     void claim_negatives(const Rows& rows, int part, std::int64_t begin, std::int64_t end) {
+        const std::int64_t known = (rows.candidate == nullptr ? rows.count : end) * rows.many;
         for (std::int64_t at = begin * rows.many; at < end * rows.many; ++at) {
-            if (coast_ != nullptr && at + kSoon < rows.count * rows.many) reach_for(kItem, rows.negative[at + kSoon]);
+            if (coast_ != nullptr && at + kSoon < known) reach_for(kItem, rows.negative[at + kSoon]);
             claim(kItem, rows.negative[at], part);
         }
     }
@@ -138,12 +141,14 @@ public:
     // Scores, losses, slopes and penalties; begin is a multiple of kPriced.
     void price(const Rows& rows, std::int64_t begin, std::int64_t end) {
         const std::int64_t many = rows.many;
+        const std::int64_t known = rows.candidate == nullptr ? rows.count : end;  // rows beyond have not chosen yet
         float* part = space_.part.data();
         for (std::int64_t b = begin; b < end; ++b) {
             if (coast_ == nullptr && b + kSoon < rows.count) {
                 reach_row(kUser, rows.user[b + kSoon]);
                 reach_row(kItem, rows.item[b + kSoon]);
-                for (std::int64_t k = 0; k < many; ++k) reach_row(kItem, rows.negative[(b + kSoon) * many + k]);
+                for (std::int64_t k = 0; k < many && b + kSoon < known; ++k)
+                    reach_row(kItem, rows.negative[(b + kSoon) * many + k]);
             }
             const float *u = row(kUser, rows.user[b]), *i = row(kItem, rows.item[b]);
             rows.positive[b] = dot<D>(u, i, width_);
