@@ -84,6 +84,8 @@ def test_a_sampler_and_a_loss_move_with_the_epoch(small, tmp_path):
 class Falling:
     """An evaluator for which nothing ever gets better after the first look."""
 
+    chunk = 256
+
     def __init__(self) -> None:
         self.calls = 0
 
