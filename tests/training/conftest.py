@@ -1,6 +1,8 @@
 """Two domains for runs: what a user does in one follows from the other."""
 
+import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ from negsieve.data.domains import take_apart
 from negsieve.data.read import read
 from negsieve.data.split import split
 from negsieve.rng import derive
+from negsieve.training.watch import Silent
 
 
 def told_by_the_other(n_users=80, n_items=30, *, seed=0, target="toy", sources=("game",)):
@@ -33,3 +36,29 @@ def told_by_the_other(n_users=80, n_items=30, *, seed=0, target="toy", sources=(
 def domains():
     """``domains(target=.., sources=..)`` makes one."""
     return told_by_the_other
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing may catch it."""
+
+
+class KillAt(Silent):
+    def __init__(self, epoch, step):
+        self.at = (epoch, step)
+
+    def step(self, epoch, step):
+        if (epoch, step) == self.at:
+            raise Killed
+
+
+def digest(run):
+    """The newest checkpoint's files and the records without their times."""
+    files = sorted(file for file in max(run.checkpoints.iterdir()).rglob("*") if file.is_file())
+    records = [{key: value for key, value in record.items() if key != "seconds"} for record in run.metrics()]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files], records
+
+
+@pytest.fixture(scope="session")
+def stopping():
+    """``At(epoch, step)``, a watcher that ends a run there by ``Killed``, and the ``digest`` of what a run left."""
+    return SimpleNamespace(Killed=Killed, At=KillAt, digest=digest)

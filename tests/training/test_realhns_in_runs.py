@@ -1,6 +1,5 @@
 """RealHNS through the whole product: trained and resumed while columns turn hard, nothing leaked, oracles stamped."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from negsieve.config import resolve
 from negsieve.errors import CapabilityError, UsageError
 from negsieve.store.run import Run
 from negsieve.training import session
-from negsieve.training.watch import Silent
 
 SHAPE = "dim=8,max_len=8,dropout=0.2,order=given"
 MODEL = f"sasrec_cdr:{SHAPE}"
@@ -31,26 +29,7 @@ def settings(model, sampler=CROSS, **layers):
     return resolve({"train": train}, first, layers)
 
 
-class Killed(BaseException):
-    pass
-
-
-class KillAt(Silent):
-    def __init__(self, epoch, step):
-        self.at = (epoch, step)
-
-    def step(self, epoch, step):
-        if (epoch, step) == self.at:
-            raise Killed
-
-
-def digest(run):
-    files = sorted(file for file in max(run.checkpoints.iterdir()).rglob("*") if file.is_file())
-    records = [{key: value for key, value in record.items() if key != "seconds"} for record in run.metrics()]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files], records
-
-
-def test_a_resume_in_the_middle_of_the_curriculum_is_bit_identical(data, tmp_path):
+def test_a_resume_in_the_middle_of_the_curriculum_is_bit_identical(data, tmp_path, stopping):
     config = settings(MODEL, train={"checkpoint_every": 4, "patience": 0})
     result = session.start(config, data, path=tmp_path / "whole")
     records = Run(tmp_path / "whole").metrics()
@@ -61,10 +40,10 @@ def test_a_resume_in_the_middle_of_the_curriculum_is_bit_identical(data, tmp_pat
     steps = records[0]["steps"]
     for epoch, step in [(1, 0), (2, steps - 1)]:
         path = tmp_path / f"cut-{epoch}-{step}"
-        with pytest.raises(Killed):
-            session.start(config, data, path=path, watch=KillAt(epoch, step))
+        with pytest.raises(stopping.Killed):
+            session.start(config, data, path=path, watch=stopping.At(epoch, step))
         session.resume(path)
-        assert digest(Run(path)) == digest(Run(tmp_path / "whole"))
+        assert stopping.digest(Run(path)) == stopping.digest(Run(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize(("model", "sampler"), [

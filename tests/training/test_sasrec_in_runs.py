@@ -1,6 +1,5 @@
 """SASRec through the whole product: trained, resumed, judged, recommended from, exported, refused."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -60,25 +59,6 @@ def settings(model=MODEL, **layers):
     return resolve({"train": train, "model": model, "evaluate": {"metrics": ["recall@5", "ndcg@20"]}}, layers)
 
 
-class Killed(BaseException):
-    pass
-
-
-class KillAt(Silent):
-    def __init__(self, epoch, step):
-        self.at = (epoch, step)
-
-    def step(self, epoch, step):
-        if (epoch, step) == self.at:
-            raise Killed
-
-
-def digest(run):
-    files = sorted(file for file in max(run.checkpoints.iterdir()).rglob("*") if file.is_file())
-    records = [{key: value for key, value in record.items() if key != "seconds"} for record in run.metrics()]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files], records
-
-
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
@@ -93,17 +73,17 @@ def test_it_learns_what_no_model_without_order_can(data, trained):
 
 
 @pytest.mark.parametrize("pads", ["masked", "reference"])
-def test_resume_after_a_kill_at_any_step_is_bit_identical(data, tmp_path, pads):
+def test_resume_after_a_kill_at_any_step_is_bit_identical(data, tmp_path, pads, stopping):
     config = settings(f"{MODEL},overlap=3,pad_attention={pads}", train={"checkpoint_every": 2, "batch_size": 128})
     session.start(config, data, path=tmp_path / "whole")
     steps = Run(tmp_path / "whole").metrics()[0]["steps"]
     assert steps > 3
     for epoch, step in [(0, 1), (1, steps - 1)]:
         path = tmp_path / f"cut-{epoch}-{step}"
-        with pytest.raises(Killed):
-            session.start(config, data, path=path, watch=KillAt(epoch, step))
+        with pytest.raises(stopping.Killed):
+            session.start(config, data, path=path, watch=stopping.At(epoch, step))
         session.resume(path)
-        assert digest(Run(path)) == digest(Run(tmp_path / "whole"))
+        assert stopping.digest(Run(path)) == stopping.digest(Run(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Models of two domains through the whole product: trained, resumed, judged, recommended from, refused."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,6 @@ from negsieve.scorers import Crossed
 from negsieve.store.run import Run
 from negsieve.trained import open_trained
 from negsieve.training import session
-from negsieve.training.watch import Silent
 from negsieve.types import Batch
 
 SHAPE = "dim=16,max_len=8,dropout=0.1,order=given"
@@ -33,25 +31,6 @@ def settings(model, **layers):
     train = {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu", "seed": 3} | layers.pop("train", {})
     first = {"model": model, "sampler": "uniform:n_negatives=5", "loss": "bce"}
     return resolve({"train": train, "evaluate": {"metrics": ["recall@5", "ndcg@20"]}}, first, layers)
-
-
-class Killed(BaseException):
-    pass
-
-
-class KillAt(Silent):
-    def __init__(self, epoch, step):
-        self.at = (epoch, step)
-
-    def step(self, epoch, step):
-        if (epoch, step) == self.at:
-            raise Killed
-
-
-def digest(run):
-    files = sorted(file for file in max(run.checkpoints.iterdir()).rglob("*") if file.is_file())
-    records = [{key: value for key, value in record.items() if key != "seconds"} for record in run.metrics()]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files], records
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -71,17 +50,17 @@ def test_it_learns_what_no_model_of_one_domain_can(data, trained, tmp_path):
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_resume_after_a_kill_at_any_step_is_bit_identical(data, tmp_path, name):
+def test_resume_after_a_kill_at_any_step_is_bit_identical(data, tmp_path, name, stopping):
     config = settings(f"{MODELS[name]},overlap=3", train={"checkpoint_every": 2, "batch_size": 128})
     session.start(config, data, path=tmp_path / "whole")
     steps = Run(tmp_path / "whole").metrics()[0]["steps"]
     assert steps > 3
     for epoch, step in [(0, 1), (1, steps - 1)]:
         path = tmp_path / f"cut-{epoch}-{step}"
-        with pytest.raises(Killed):
-            session.start(config, data, path=path, watch=KillAt(epoch, step))
+        with pytest.raises(stopping.Killed):
+            session.start(config, data, path=path, watch=stopping.At(epoch, step))
         session.resume(path)
-        assert digest(Run(path)) == digest(Run(tmp_path / "whole"))
+        assert stopping.digest(Run(path)) == stopping.digest(Run(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("name", list(MODELS))
