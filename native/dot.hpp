@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -14,23 +15,39 @@ namespace negsieve {
 
 constexpr int kLanes = 16;  // two AVX2 registers: enough chains of sums to hide the latency of one
 
-// Written out: compilers make of the loop over halves a loop, and of its lanes memory.
-inline float folded(const float* lane) {
-    float eight[8], four[4];
-    for (int l = 0; l < 8; ++l) eight[l] = lane[l] + lane[l + 8];
-    for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
+// Vectors of the notation that GCC and Clang share: left to themselves, compilers take the tree apart into scalars.
+typedef float Eight __attribute__((vector_size(32)));
+typedef float Four __attribute__((vector_size(16)));
+typedef float AnyEight __attribute__((vector_size(32), aligned(4), may_alias));  // wherever eight floats lie
+typedef float AnyFour __attribute__((vector_size(16), aligned(4), may_alias));
+
+[[gnu::always_inline]] inline float folded(const Eight& low, const Eight& high) {
+    const Eight eight = low + high;
+    const AnyFour* half = reinterpret_cast<const AnyFour*>(&eight);
+    const Four four = half[0] + half[1];
     return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+inline float folded(const float* lane) {
+    const AnyEight* half = reinterpret_cast<const AnyEight*>(lane);
+    return folded(half[0], half[1]);
 }
 
 // <a, b>. D is the width where it is known at compile time, else 0.
 template <int D>
 inline float dot(const float* a, const float* b, std::int64_t width) {
-    const std::int64_t n = D > 0 ? D : width;
-    float lane[kLanes] = {};
-    std::int64_t at = 0;
-    for (; at + kLanes <= n; at += kLanes)
-        for (int l = 0; l < kLanes; ++l) lane[l] += a[at + l] * b[at + l];
-    for (int l = 0; at + l < n; ++l) lane[l] += a[at + l] * b[at + l];
+    const std::int64_t n = D > 0 ? D : width, whole = n - n % kLanes;
+    Eight low = {}, high = {};
+    for (std::int64_t at = 0; at < whole; at += kLanes) {
+        const AnyEight *one = reinterpret_cast<const AnyEight*>(a + at), *other = reinterpret_cast<const AnyEight*>(b + at);
+        low += one[0] * other[0];
+        high += one[1] * other[1];
+    }
+    if (D > 0 && D % kLanes == 0) return folded(low, high);
+    float lane[kLanes];
+    std::memcpy(lane, &low, sizeof low);
+    std::memcpy(lane + 8, &high, sizeof high);
+    for (std::int64_t l = 0; whole + l < n; ++l) lane[l] += a[whole + l] * b[whole + l];
     return folded(lane);
 }
 

@@ -1,6 +1,8 @@
 // The hardest of some candidates, drawn here or rated elsewhere. Twin: kernels/hardest.py.
 #include "hardest.hpp"
 
+#include <numeric>
+
 #include "arrays.hpp"
 #include "pool.hpp"
 #include "seen.hpp"
@@ -18,9 +20,11 @@ static void highest(In<float, 2> score, Out<std::int64_t, 2> place, int threads)
     nb::gil_scoped_release free;
     parallel(threads, rows, 1 + 16384 / many, [&](std::int64_t begin, std::int64_t end) {
         std::vector<std::int64_t> key(static_cast<std::size_t>(many));
+        std::vector<std::int32_t> place_of_all(static_cast<std::size_t>(many));
+        std::iota(place_of_all.begin(), place_of_all.end(), 0);
+        Bins bins;
         for (std::int64_t row = begin; row < end; ++row) {
-            for (std::int64_t k = 0; k < many; ++k) key[k] = hardness(scores[row * many + k], k);
-            hardest_first(key.data(), many, m);
+            hardest_first(scores + row * many, place_of_all.data(), many, m, key, bins);
             for (std::int64_t k = 0; k < m; ++k) places[row * m + k] = place_of(key[k]);
         }
     });

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "counter.hpp"
@@ -38,6 +39,80 @@ inline void hardest_first(std::int64_t* key, std::int64_t many, std::int64_t m) 
         if (m < many) std::nth_element(key, key + m, key + many, std::greater<>());
         std::sort(key, key + m, std::greater<>());
     }
+}
+
+// The least and the greatest of eight or more scores, -inf not counted, and whether all are numbers.
+struct Range {
+    float least, most;
+    bool numbers;
+
+    Range(const float* score, std::int64_t many) {
+        const float infinity = std::numeric_limits<float>::infinity();
+        Eight low = infinity - Eight{}, high = -low;
+        auto same = low == low;
+        for (std::int64_t first = 0; first < many; first += 8) {
+            const Eight one = *reinterpret_cast<const AnyEight*>(score + std::min(first, many - 8));
+            low = (one < low) & (one > -infinity) ? one : low;
+            high = one > high ? one : high;
+            same &= one == one;
+        }
+        least = low[0], most = high[0], numbers = same[0];
+        for (int l = 1; l < 8; ++l) {
+            least = std::min(least, low[l]);
+            most = std::max(most, high[l]);
+            numbers &= same[l] != 0;
+        }
+    }
+};
+
+// The hardest of many scores by a count of how many fall into each of even parts of their range.
+class Bins {
+public:
+    // Writes the keys of the m hardest first, hardest first; false where even parts hardly tell the scores apart.
+    bool sort(const float* __restrict score, const std::int32_t* __restrict place, std::int64_t many, std::int64_t m,
+              std::int64_t* __restrict key) {
+        const Range range(score, many);
+        const float most = range.most, scale = (kBins - 1) / (most - range.least);
+        if (!range.numbers || !(scale > 0.0f) || !(scale <= std::numeric_limits<float>::max())) return false;
+        bin_.resize(static_cast<std::size_t>(many));
+        std::int32_t* __restrict bin = bin_.data();
+        for (std::int64_t k = 0; k < many; ++k) bin[k] = static_cast<std::int32_t>(std::min((most - score[k]) * scale, kBins - 1.0f));
+        std::int32_t size[kBins] = {}, first[kBins], end[kBins], found = 0;
+        for (std::int64_t k = 0; k < many; ++k) ++size[bin[k]];
+        int bins = 0;  // that hold the m hardest
+        for (; found < m; found += size[bins++]) first[bins] = end[bins] = found;
+        if (found > 2 * m + kSpare) return false;
+        for (std::int64_t k = 0; k < many; ++k)
+            if (bin[k] < bins) key[end[bin[k]]++] = hardness(score[k], place[k]);
+        for (int one = 0; one < bins; ++one) arrange(key + first[one], key + end[one]);
+        return true;
+    }
+
+private:
+    static constexpr int kBins = 512;
+    static constexpr std::int64_t kSpare = 64;  // keys that are cheaper to sort in vain than to tell apart
+    static constexpr std::int64_t kFew = 16;
+
+    static void arrange(std::int64_t* begin, std::int64_t* end) {
+        if (end - begin > kFew) return std::sort(begin, end, std::greater<>());
+        for (std::int64_t* at = begin + 1; at < end; ++at) {
+            const std::int64_t one = *at;
+            std::int64_t* to = at;
+            for (; to > begin && to[-1] < one; --to) *to = to[-1];
+            *to = one;
+        }
+    }
+
+    std::vector<std::int32_t> bin_;
+};
+
+// key[0 .. m) = the hardest of some scores and their places, hardest first.
+inline void hardest_first(const float* score, const std::int32_t* place, std::int64_t many, std::int64_t m,
+                          std::vector<std::int64_t>& key, Bins& bins) {
+    constexpr std::int64_t kWorth = 64;  // scores from which bins are the quicker
+    if (m > 1 && many >= kWorth && bins.sort(score, place, many, m, key.data())) return;
+    for (std::int64_t k = 0; k < many; ++k) key[k] = hardness(score[k], place[k]);
+    hardest_first(key.data(), many, m);
 }
 
 // Vectors that rate: query [B, D], table [I, D].

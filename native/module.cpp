@@ -7,6 +7,7 @@ namespace negsieve {
 void bind_draw(nb::module_&);
 void bind_graph(nb::module_&);
 void bind_hardest(nb::module_&);
+void bind_kept(nb::module_&);
 void bind_loss(nb::module_&);
 void bind_membership(nb::module_&);
 void bind_metrics(nb::module_&);
@@ -33,6 +34,7 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     negsieve::bind_draw(m);
     negsieve::bind_graph(m);
     negsieve::bind_hardest(m);
+    negsieve::bind_kept(m);
     negsieve::bind_loss(m);
     negsieve::bind_membership(m);
     negsieve::bind_metrics(m);

@@ -113,3 +113,21 @@ def test_nobody_and_wrong_sizes():
         hardest(0, torch.arange(3), **given, **size)
     with pytest.raises(ValueError, match="no more than are drawn"):
         hardest(0, torch.arange(2), **given, candidates=4, m=5)
+
+
+@compiled
+@pytest.mark.parametrize("m", [2, 40, 100, 999])
+def test_scores_that_even_parts_of_their_range_hardly_tell_apart(m):
+    rng = streams("uneven", m)
+    even = torch.randn(12, 1000, generator=rng)
+    even[1, 17] = 1e30  # one beside which all others look alike
+    even[2] = 4.0
+    even[3, ::2] = -torch.inf
+    even[4] = -torch.inf
+    even[5, 3] = torch.inf
+    even[6, 5] = torch.nan
+    even[7] = torch.randint(2, (1000,), generator=rng).float()
+    even[8] = torch.arange(1000.0).exp()  # up to inf
+    even[9] = torch.linspace(-1e-40, 1e-40, 1000)
+    even[10] = torch.arange(1000.0).flip(0) / 1000
+    assert torch.equal(native_place(even, m), highest_reference(even, m))

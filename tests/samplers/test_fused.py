@@ -1,6 +1,6 @@
 """Even draws and the choice of the hardest in one pass: the negatives of the parts one after the other, to the bit."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -11,8 +11,11 @@ from negsieve.samplers.base import Chain, Stage
 from negsieve.samplers.draw import Weighted, powered
 from negsieve.samplers.fused import hardest_unseen
 from negsieve.samplers.methods.dynamic import dns, dns_mn
+from negsieve.samplers.rankband import RankBand
 from negsieve.samplers.select import Hardest
-from negsieve.scorers import Dot, Function
+from negsieve.samplers.similar import SimilarTo
+from negsieve.samplers.topdraw import TopDraw
+from negsieve.scorers import Dot, Function, Towers
 from negsieve.seen import Seen
 from negsieve.types import Batch, Negatives
 
@@ -92,3 +95,48 @@ def test_a_model_that_learns_is_rated_without_gradient():
     live = Dot(scorer.query.requires_grad_(), scorer.table.requires_grad_())
     sampler = dns(ITEMS, seen=crowd())
     assert same(sampler.sample(batch, live, streams("n")), sampler.sample(batch, scorer, streams("n")))
+
+
+def band_of(seen: Seen, rng, *, filtered: bool, many: int = 60) -> list:
+    """A refreshed band with users who lack candidates, and its filter."""
+    view = Towers(torch.randn(USERS, 24, generator=rng), torch.randn(ITEMS, 24, generator=rng))
+    parts = [RankBand(ITEMS, seen=seen, p_min=0, p_max=95, k=many)]
+    parts += [SimilarTo(ITEMS, clusters=7, chi=1.0)] if filtered else []
+    for one in parts:
+        one.refresh(9, view, rng)
+    return parts
+
+
+@compiled
+@pytest.mark.parametrize("options", [{}, {"cosine": True, "temperature": 0.2}])
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("distinct", [False, True])
+def test_a_draw_of_places_in_a_band_is_that_of_the_parts(filtered, distinct, options, monkeypatch):
+    batch, scorer = setting(**options)
+    batch = replace(batch, item=torch.randint(ITEMS, (len(batch),), generator=streams("positives")))
+    last = TopDraw(5, low=2, high=40, distinct=distinct)
+    sampler = Chain(*band_of(crowd(full=True), streams("band"), filtered=filtered), last)
+    found = sampler.sample(batch, scorer, streams("draw"))
+    assert last.drawn_from(sampler.parts()[:-1], batch, scorer, streams("draw")) is not None
+    monkeypatch.setattr(TopDraw, "drawn_from", Stage.drawn_from)
+    wanted = sampler.sample(batch, scorer, streams("draw"))
+    assert torch.equal(found.keep, wanted.keep) and found.keep.any() and not found.keep.all()
+    assert torch.equal(found.item[found.keep], wanted.item[wanted.keep])
+
+
+@compiled
+def test_a_band_before_its_first_refresh_other_parts_and_other_scorers_go_one_by_one():
+    (batch, scorer), seen, last = setting(), crowd(), TopDraw(5, high=40)
+    rng = streams("draw")
+    state = rng.get_state()
+    band = band_of(seen, streams("band"), filtered=True)
+    unlike = Function(lambda item: item.float().expand(len(batch), -1))
+    for parts, rates in (
+        ([RankBand(ITEMS, seen=seen, k=60)], scorer),
+        ([Weighted(ITEMS, seen=seen, n_negatives=60)], scorer),
+        ([*band, last], scorer),
+        (band, unlike),
+        (band, Dot(scorer.query.double(), scorer.table.double())),
+    ):
+        assert last.drawn_from(parts, batch, rates, rng) is None
+    assert torch.equal(rng.get_state(), state)

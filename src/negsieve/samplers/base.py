@@ -9,7 +9,7 @@ global randomness.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -93,10 +93,13 @@ class Stage(Learner, ABC):
     def refine(self, negatives: Negatives, batch: Batch, scorer: Scorer, rng: torch.Generator) -> Negatives:
         """A pure function of (memory, negatives, batch, scores, rng)."""
 
-    def drawn_from(self, source: Sampler, batch: Batch, scorer: Scorer, rng: torch.Generator) -> Negatives | None:
-        """What ``refine`` makes of the source's draws, to the bit, where the stage has a quicker way to it.
+    def drawn_from(
+        self, parts: Sequence[Learner], batch: Batch, scorer: Scorer, rng: torch.Generator
+    ) -> Negatives | None:
+        """What ``refine`` makes of what a source and the stages after it, ``parts``, hand on, to the bit.
 
-        None, with ``rng`` untouched, where it has none.
+        Of draws that are not kept the items may differ. None, with ``rng`` untouched, where the stage has no quicker
+        way to it than one part after the other.
         """
         return None
 
@@ -150,13 +153,20 @@ class Chain(Composition, Sampler):
         return [self.source, *self.stages]
 
     def sample(self, batch, scorer, rng):
-        negatives, left = None, list(self.stages)
-        if left:
-            negatives = left[0].drawn_from(self.source, batch, scorer, rng)
+        negatives, left = self._drawn_by_the_last(batch, scorer, rng)
         if negatives is None:
-            negatives = self.source.sample(batch, scorer, rng)
-        else:
-            left = left[1:]
+            negatives, left = self.source.sample(batch, scorer, rng), self.stages
         for stage in left:
             negatives = stage.refine(negatives, batch, scorer, rng)
         return negatives
+
+    def _drawn_by_the_last(
+        self, batch: Batch, scorer: Scorer, rng: torch.Generator
+    ) -> tuple[Negatives | None, Sequence[Stage]]:
+        """What the last stage that has a quick way draws, and the stages after it."""
+        parts = self.parts()
+        for place in range(len(parts) - 1, 0, -1):
+            negatives = parts[place].drawn_from(parts[:place], batch, scorer, rng)
+            if negatives is not None:
+                return negatives, parts[place + 1 :]
+        return None, ()

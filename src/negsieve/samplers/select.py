@@ -54,8 +54,8 @@ class Hardest(Stage):
         score = masked_scores(negatives, scorer)  # [B, M]
         return self._of_best(choose(negatives, highest(score, self.m)), score.dtype, rng)  # kept ones first
 
-    def drawn_from(self, source, batch, scorer, rng):
-        best = hardest_unseen(source, self.m, batch, scorer, rng)
+    def drawn_from(self, parts, batch, scorer, rng):
+        best = hardest_unseen(parts[0], self.m, batch, scorer, rng) if len(parts) == 1 else None
         return None if best is None else self._of_best(best, scorer.query_side.dtype, rng)
 
     def _of_best(self, best: Negatives, dtype: torch.dtype, rng: torch.Generator) -> Negatives:
