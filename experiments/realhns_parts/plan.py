@@ -155,7 +155,8 @@ def controls(target: str, preset: Preset) -> Experiment:
         "random users for outliers": {"outlier_score": "random"},
         "outliers by the first centroid": {"outlier_centroid": "first", "centroid": "normalised"},
         "random band": {"p_min": 0, "p_max": 100},
-        "filter off": {"item_filter": False},
+        "filter off": {"item_filter": "off"},
+        "filter inverted": {"item_filter": "inverted"},
         "all hard columns from the start": {"curriculum": False},
         "band 20 to 30 %": {"p_min": 20, "p_max": 30},
     }

@@ -97,11 +97,11 @@ def test_a_model_that_learns_is_rated_without_gradient():
     assert same(sampler.sample(batch, live, streams("n")), sampler.sample(batch, scorer, streams("n")))
 
 
-def band_of(seen: Seen, rng, *, filtered: bool, many: int = 60) -> list:
+def band_of(seen: Seen, rng, *, filtered: bool, many: int = 60, **how) -> list:
     """A refreshed band with users who lack candidates, and its filter."""
     view = Towers(torch.randn(USERS, 24, generator=rng), torch.randn(ITEMS, 24, generator=rng))
     parts = [RankBand(ITEMS, seen=seen, p_min=0, p_max=95, k=many)]
-    parts += [SimilarTo(ITEMS, clusters=7, chi=1.0)] if filtered else []
+    parts += [SimilarTo(ITEMS, clusters=7, chi=1.0, **how)] if filtered else []
     for one in parts:
         one.refresh(9, view, rng)
     return parts
@@ -109,13 +109,20 @@ def band_of(seen: Seen, rng, *, filtered: bool, many: int = 60) -> list:
 
 @compiled
 @pytest.mark.parametrize("options", [{}, {"cosine": True, "temperature": 0.2}])
-@pytest.mark.parametrize("filtered", [False, True])
-@pytest.mark.parametrize("distinct", [False, True])
-def test_a_draw_of_places_in_a_band_is_that_of_the_parts(filtered, distinct, options, monkeypatch):
+@pytest.mark.parametrize(
+    ("distinct", "how"),
+    [
+        (False, {"filtered": True}),
+        (True, {"filtered": True}),
+        (False, {"filtered": False}),
+        (False, {"filtered": True, "inverted": True}),
+    ],
+)
+def test_a_draw_of_places_in_a_band_is_that_of_the_parts(distinct, how, options, monkeypatch):
     batch, scorer = setting(**options)
     batch = replace(batch, item=torch.randint(ITEMS, (len(batch),), generator=streams("positives")))
     last = TopDraw(5, low=2, high=40, distinct=distinct)
-    sampler = Chain(*band_of(crowd(full=True), streams("band"), filtered=filtered), last)
+    sampler = Chain(*band_of(crowd(full=True), streams("band"), **how), last)
     found = sampler.sample(batch, scorer, streams("draw"))
     assert last.drawn_from(sampler.parts()[:-1], batch, scorer, streams("draw")) is not None
     monkeypatch.setattr(TopDraw, "drawn_from", Stage.drawn_from)

@@ -118,7 +118,7 @@ def test_users_are_encoded_once_an_epoch_whatever_asks():
 
 
 def test_bases_pick_as_they_say():
-    plain = {"cross": False, "item_filter": False, **QUICK}
+    plain = {"cross": False, "item_filter": "off", **QUICK}
     star = realhns(ITEMS, seen=SEEN, base="dns_star", fine_min=2, **plain)
     found = drawn(star)
     score = VIEW(BATCH).score(star.general.source.sample(BATCH, None, streams("t")).item)

@@ -47,6 +47,11 @@ def test_a_candidate_is_kept_exactly_while_it_is_no_more_similar_than_the_bound(
     assert kept(stage).any(1).all()
 
 
+def test_inverted_it_keeps_what_it_drops_and_all_before_the_first_refresh():
+    assert torch.equal(kept(made(8, inverted=True)), ~kept(made(8)))
+    assert kept(SimilarTo(ITEMS, inverted=True)).all()
+
+
 def test_the_bound_is_a_share_of_the_tightness_and_relaxes():
     stage, before = made(5), None
     unit = normalize(TABLES[1], dim=1)

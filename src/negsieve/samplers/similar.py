@@ -39,6 +39,7 @@ class SimilarTo(Stage):
     every     epochs between two clusterings, each from the centres of the one before
     rounds    of a clustering at most
     cosine    items belong to a cluster by cosine; False: by distance, as the paper's words suggest
+    inverted  keeps what is like the positive, ``cos(j, i) >= s_d``: a control of the filter's direction
 
     Shapes stay: what is filtered becomes ``keep=False``. Before the first refresh nothing is. Cost: one cosine a
     candidate; a clustering ``2 rounds I clusters D``. Ma et al., RecSys 2023, Eqs. 4 and 8. (Their text keeps what is
@@ -61,6 +62,7 @@ class SimilarTo(Stage):
         every: int = 1,
         rounds: int = 25,
         cosine: bool = True,
+        inverted: bool = False,
     ) -> None:
         super().__init__()
         if min(clusters, psi, every, rounds) < 1 or mu < 0 or not (chi > 0 and tau > 0):
@@ -69,11 +71,12 @@ class SimilarTo(Stage):
                 "wanted 1 or more of the first four, mu from 0, chi and tau above 0"
             )
         self.n_items, self.clusters, self.cosine = n_items, min(clusters, n_items), cosine
+        self.sign = -1 if inverted else 1  # what is kept: sign * cosine <= sign * bound
         self.chi, self.tau, self.mu, self.psi, self.every, self.rounds = chi, tau, mu, psi, every, rounds
         self.register_buffer("centre", torch.empty(0, 0))  # [C, D]
         self.register_buffer("built", torch.tensor(-1))
         self.register_buffer("tightness", torch.tensor(torch.inf, dtype=torch.float64))  # s_c
-        self.register_buffer("bound", torch.tensor(torch.inf, dtype=torch.float64))  # s_d
+        self.register_buffer("bound", torch.tensor(self.sign * torch.inf, dtype=torch.float64))  # s_d
 
     @torch.no_grad()
     def refresh(self, epoch, view, rng):
@@ -95,7 +98,7 @@ class SimilarTo(Stage):
     @torch.no_grad()
     def refine(self, negatives, batch, scorer, rng):
         shown = require_vectors(scorer, "SimilarTo", "or dns_band, which chooses by scores alone")
-        keep = cosines(shown, batch.item, negatives.item) <= self.bound
+        keep = self.sign * cosines(shown, batch.item, negatives.item) <= self.sign * self.bound
         return replace(negatives, keep=keep if negatives.keep is None else keep & negatives.keep)
 
 

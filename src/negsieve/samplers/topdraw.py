@@ -79,6 +79,6 @@ def _of_band(parts: Sequence[Learner], batch: Batch, scorer: Scorer) -> dict | N
         return None
     known = {"user": batch.user, "candidate": band.candidate, "query": scorer.query_side, "table": scorer.table}
     for similar in filters:
-        known["like"] = scorer.by_cosine(scorer.vectors(batch.item)).query_side.detach()
-        known["bound"] = float(similar.bound)
+        known["like"] = similar.sign * scorer.by_cosine(scorer.vectors(batch.item)).query_side.detach()
+        known["bound"] = similar.sign * float(similar.bound)
     return known | {"cosine": scorer.cosine}

@@ -89,7 +89,7 @@ def realhns(
     p_max: float = 40.0,
     cross_min: float = 0.0,
     cross_max: float = 30.0,
-    item_filter: bool = True,
+    item_filter: Literal["on", "off", "inverted"] = "on",
     item_clusters: PositiveInt = 100,
     chi: PositiveFloat = 5.0,
     tau: PositiveFloat = 1.15,
@@ -133,7 +133,8 @@ def realhns(
     candidates             K a user
     p_min, p_max           the general band, per cent of the catalogue; the paper's: 10 to 20 or 30 to 40
     cross_min, cross_max   the cross-domain band
-    item_filter            False: without the filter by similarity
+    item_filter            "off": without the filter by similarity; "inverted": it keeps what is like the positive, a
+                           control of its direction
     item_clusters, chi, tau, mu, psi  of the filter, see ``SimilarTo``; ``mu`` and ``psi`` also of the curriculum
     user_clusters, outliers  of users, and the share of outliers in each: .1 or .8 in the paper, by data set
     outlier_score          "random": as many users of each cluster at random, a control of what outliers are worth
@@ -172,8 +173,9 @@ def realhns(
         psi=psi,
         every=every,
         cosine=how["metric"] == "cosine",
+        inverted=item_filter == "inverted",
     )
-    filters = [similar] if item_filter else []
+    filters = [similar] if item_filter != "off" else []
     pick = {"low": fine_min, "high": fine_max, "group": group, "distinct": how["draws"] == "distinct"}
     own: Sampler = Chain(Weighted(n_items, seen=train, n_negatives=candidates), *_pickers(base, many, **pick))
     if general:
@@ -221,7 +223,7 @@ def realhns_general(
     group: PositiveInt = 10,
     p_min: float = 30.0,
     p_max: float = 40.0,
-    item_filter: bool = True,
+    item_filter: Literal["on", "off", "inverted"] = "on",
     item_clusters: PositiveInt = 100,
     chi: PositiveFloat = 5.0,
     tau: PositiveFloat = 1.15,
