@@ -143,7 +143,8 @@ def test_dropout_is_a_function_of_its_key_and_another_one_in_each_domain(made, w
     keyed = [model.encode(Batch(batch.user, batch.item, rows, noise=key)) for key in (1, 1, 2)]
     assert torch.equal(keyed[0].query, keyed[1].query) and not torch.allclose(keyed[0].source, keyed[2].source)
     silent = model.encode(batch)
-    assert torch.equal(silent.query, model.frozen()(Batch(batch.user, batch.item, rows, noise=1)).query)
+    frozen = model.frozen()(Batch(batch.user, batch.item, rows, noise=1))  # without a gradient: by a kernel
+    torch.testing.assert_close(silent.query, frozen.query, atol=1e-6, rtol=1e-5)
     asked = model.pair.asked(batch)
     sides = [states(model.pair.target.encoder, model.pair.target.item, asked.target, key) for key in noises(9)]
     assert not torch.allclose(*sides)

@@ -8,13 +8,16 @@ longest among them. The padding is at the end, where the causal mask hides it fr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from negsieve.errors import UsageError
+from negsieve.kernels import attention
 from negsieve.models.dropout import thinned
 from negsieve.scorers import gather
 
@@ -117,18 +120,28 @@ class Block(nn.Module):
         self.project, self.merge = Linear(dim, 3 * dim, rng=rng), Linear(dim, dim, rng=rng)
         self.widen, self.narrow = Linear(dim, dim, rng=rng), Linear(dim, dim, rng=rng)
 
-    def forward(self, value: Tensor, tokens: Tokens, alike: list[Alike], noise: int | None) -> Tensor:
+    def forward(self, value: Tensor, tokens: Tokens, alike: Callable[[], list[Alike]], noise: int | None) -> Tensor:
         """``Float[T, D]`` -> ``Float[T, D]``."""
         weight, bias, dim = self.project.weight, self.project.bias, self.dim
         query = self.norm(value)
         asking = nn.functional.linear(query, weight[:dim], bias[:dim]) / math.sqrt(dim // self.heads)
         known = nn.functional.linear(value, weight[dim:], bias[dim:])  # [T, 2D]: keys, values
-        many = [len(one.sample) * one.sample.shape[1] if one.cell is None else len(one.cell) for one in alike]
-        sides = zip(alike, asking.split(many), known.split(many), strict=True)
-        attended = torch.cat([one.line(self._attend(one, asks, knows, noise)) for one, asks, knows in sides])
+        if noise is None and attention.serves(asking, known):
+            pad = bias[dim:].view(2, dim) if self.pads else None
+            attended = attention.causal_attention(
+                asking, known, tokens.length, heads=self.heads, pad=pad, pads=self.pads
+            )
+        else:
+            attended = self._attended(asking, known, alike(), noise)
         value = self.middle(query + self.merge(attended))
         hidden = thinned(self.widen(value), self.dropout, key=noise, sample=tokens.sample, site=self.site + 1).relu()
         return value + thinned(self.narrow(hidden), self.dropout, key=noise, sample=tokens.sample, site=self.site + 2)
+
+    def _attended(self, asking: Tensor, known: Tensor, alike: list[Alike], noise: int | None) -> Tensor:
+        """Queries ``[T, D]``, keys and values ``[T, 2D]`` -> ``[T, D]``, windows of like length together."""
+        many = [len(one.sample) * one.sample.shape[1] if one.cell is None else len(one.cell) for one in alike]
+        sides = zip(alike, asking.split(many), known.split(many), strict=True)
+        return torch.cat([one.line(self._attend(one, asks, knows, noise)) for one, asks, knows in sides])
 
     def _attend(self, alike: Alike, asks: Tensor, knows: Tensor, noise: int | None) -> Tensor:
         """Queries ``[t, D]``, keys and values ``[t, 2D]`` of like windows -> ``[g * L, D]``."""
@@ -201,7 +214,7 @@ class SelfAttention(nn.Module):
         place = len(self.place) - torch.repeat_interleave(tokens.length, tokens.length) + tokens.place()
         value = math.sqrt(self.dim) * vector + gather(self.place, place)
         value = thinned(value, self.dropout, key=noise, sample=tokens.sample, site=0)
-        alike = tokens.alike()
+        alike = cache(tokens.alike)
         for block in self.blocks:
             value = block(value, tokens, alike, noise)
         return value
