@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from negsieve.kernels import native
-from negsieve.kernels.counter import below, draw_key, words, words_reference
+from negsieve.kernels.counter import below, draw_key, renamed, words, words_reference
 from negsieve.rng import streams
 
 compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
@@ -56,3 +56,10 @@ def test_neighbouring_samples_and_draws_are_not_alike():
     assert float((share - 0.5).abs().max()) < 0.05
     assert abs(float((bits[:, 0] == bits[:, 1]).double().mean()) - 0.5) < 0.01
     assert abs(float((bits[1:] == bits[:-1]).double().mean()) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("key", [0, -1, 2**63 - 1, -(2**63), 0x1234567890ABCDEF])
+def test_samples_can_stand_for_those_of_another_key(key):
+    sample = torch.tensor([0, 1, 12345, 2**62, -5])
+    for under in (3, -(2**40), key):
+        assert torch.equal(words(under, renamed(sample, key, under=under), 9), words(key, sample, 9))

@@ -42,6 +42,14 @@ def starts(key: int, sample: Tensor) -> Tensor:
     return _mix(_wrapped(_mixed(key)) + _wrapped(_GOLDEN) * (sample + 1))
 
 
+def renamed(sample: Tensor, key: int, *, under: int) -> Tensor:
+    """The samples that have under another key the words that ``sample Long[B]`` have under ``key``: ``Long[B]``.
+
+    So draws by many keys are draws by one. Streams start at ``mixed(key) + golden * (sample + 1)``, modulo 2^64.
+    """
+    return sample + _wrapped((_mixed(key) - _mixed(under)) * pow(_GOLDEN, -1, 2**64))
+
+
 def word(start: Tensor, draw: Tensor) -> Tensor:
     """The word of each draw of each stream, entry by entry."""
     return _mix(start + _wrapped(_GOLDEN) * (draw + 1))

@@ -136,16 +136,16 @@ class Weighted(LawfulSampler):
         self.register_buffer("log_free", free.clamp_min(1).double().log().float(), persistent=False)
 
     def sample(self, batch, scorer, rng):
-        return self.known_of(batch, self.draw(batch, rng))
+        return self.known_of(batch, self.draw(batch, draw_key(rng)))
 
-    def draw(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """The items of ``sample`` alone: ``Long[B, K]``."""
+    def draw(self, batch: Batch, key: int) -> Tensor:
+        """The items of ``sample`` alone, for the generator's next key: ``Long[B, K]``."""
         user, rows = self._refused(batch)
         draw = {"user": user, "rows": rows, "n": self.n_negatives}
         if self.line.even:
-            return draw_even(draw_key(rng), batch.number, **draw)
+            return draw_even(key, batch.number, **draw)
         weights = Weights(self.table, self.line.edge, self._held(rows))
-        return draw_weighted(draw_key(rng), batch.number, weights=weights, **draw)
+        return draw_weighted(key, batch.number, weights=weights, **draw)
 
     def keep(self, batch: Batch) -> Tensor | None:
         """Which rows have anything to draw from, ``Bool[B]``; None where all have."""

@@ -7,11 +7,12 @@ steps do themselves.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from negsieve.kernels.counter import draw_key, renamed
 from negsieve.samplers.base import Chain, Sampler
 from negsieve.samplers.draw import Weighted
 from negsieve.samplers.select import Hardest
@@ -36,9 +37,12 @@ class Draws:
         """K, the negatives of a row."""
         return self.source.n_negatives if self.m is None else self.m
 
-    def candidates(self, batches: Iterable[Batch], rngs: Iterable[torch.Generator]) -> Tensor:
-        """What the sampler would draw for each batch by its generator, one behind the other: ``Long[n, H]``."""
-        return torch.cat([self.source.draw(batch, rng) for batch, rng in zip(batches, rngs, strict=True)])
+    def candidates(self, batch: Batch, size: int, rngs: Iterable[torch.Generator]) -> Tensor:
+        """What the sampler would draw for each ``size`` rows of a batch by their own generator: ``Long[n, H]``."""
+        keys = [draw_key(rng) for rng in rngs]
+        parts = zip(batch.number.split(size), keys, strict=True)
+        number = torch.cat([renamed(part, key, under=keys[0]) for part, key in parts])
+        return self.source.draw(replace(batch, row=number), keys[0])
 
     def keep(self, batch: Batch) -> Tensor | None:
         """Which chosen negatives count, ``Bool[n, K]``; None where all do."""
