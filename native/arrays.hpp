@@ -29,6 +29,17 @@ inline void want(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
 }
 
+// Raises IndexError unless every id is one of 0 .. n - 1.
+inline void want_ids(const std::int64_t* id, std::int64_t many, std::int64_t n, const char* what) {
+    bool outside = false;
+    for (std::int64_t k = 0; k < many; ++k) outside |= static_cast<std::uint64_t>(id[k]) >= static_cast<std::uint64_t>(n);
+    if (!outside) return;
+    for (std::int64_t k = 0; k < many; ++k)
+        if (id[k] < 0 || id[k] >= n)
+            throw std::out_of_range(std::string(what) + " " + std::to_string(id[k]) + ", wanted 0.." +
+                                    std::to_string(n - 1));
+}
+
 }  // namespace negsieve
 
 namespace nanobind::detail {

@@ -7,8 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 
 namespace negsieve {
@@ -75,17 +73,6 @@ inline void with_width(std::int64_t width, const Body& body) {
 [[gnu::always_inline]] inline void prefetch_row(const float* row, std::int64_t width) {
     const char* line = reinterpret_cast<const char*>(row);
     for (std::int64_t at = 0; at < width * 4; at += 64) __builtin_prefetch(line + at);
-}
-
-// Raises IndexError unless every id is one of 0 .. n - 1.
-inline void want_ids(const std::int64_t* id, std::int64_t many, std::int64_t n, const char* what) {
-    bool outside = false;
-    for (std::int64_t k = 0; k < many; ++k) outside |= static_cast<std::uint64_t>(id[k]) >= static_cast<std::uint64_t>(n);
-    if (!outside) return;
-    for (std::int64_t k = 0; k < many; ++k)
-        if (id[k] < 0 || id[k] >= n)
-            throw std::out_of_range(std::string(what) + " " + std::to_string(id[k]) + ", wanted 0.." +
-                                    std::to_string(n - 1));
 }
 
 }  // namespace negsieve

@@ -5,6 +5,8 @@
 namespace negsieve {
 
 void bind_attention(nb::module_&);
+void bind_band(nb::module_&);
+void bind_centre(nb::module_&);
 void bind_draw(nb::module_&);
 void bind_graph(nb::module_&);
 void bind_hardest(nb::module_&);
@@ -33,6 +35,8 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     m.def("runs_v3", &negsieve::runs_v3);
     m.attr("isa") = NEGSIEVE_ISA;
     negsieve::bind_attention(m);
+    negsieve::bind_band(m);
+    negsieve::bind_centre(m);
     negsieve::bind_draw(m);
     negsieve::bind_graph(m);
     negsieve::bind_hardest(m);

@@ -5,14 +5,11 @@
 // Items come by descending norm, and a user is done with them when norms alone show that none can reach the list.
 #include "arrays.hpp"
 #include "best.hpp"
-#include "lanes.hpp"
+#include "panel.hpp"
 #include "pool.hpp"
 
 namespace negsieve {
 
-constexpr int kUsers = 6;            // rows of a register block: 6 x 2 accumulators leave registers for the operands
-constexpr int kVectors = 2 * kUsers;  // its accumulators
-constexpr int kItems = 2 * kLanes;   // its columns, and the width of a panel of items
 constexpr std::int64_t kTile = 1 << 18;   // bytes of panels that stay in L2 while a block of users passes over them
 constexpr std::int64_t kBlock = 1 << 24;  // bytes of candidates of a block of users
 
@@ -39,23 +36,6 @@ static void pack(In<float, 2> table, Out<float, 3> panels, int threads) {
                 for (std::int64_t d = 0; d < width; ++d) lane[d * kItems] = row < n ? from[row * width + d] : 0.0f;
             }
     });
-}
-
-typedef Lanes Block[kUsers][2];
-
-// block[u] = the scores of kUsers users, packed [width, kUsers], for a panel of items
-inline void rate(const float* users, const float* panel, std::int64_t width, Block& block) {
-    Block sum = {};  // of its own, so that it stays in registers
-    for (std::int64_t d = 0; d < width; ++d) {
-        const Lanes left = load(panel + d * kItems), right = load(panel + d * kItems + kLanes);
-        for (int u = 0; u < kUsers; ++u) {
-            const float side = users[d * kUsers + u];
-            sum[u][0] += side * left;
-            sum[u][1] += side * right;
-        }
-    }
-    for (int u = 0; u < kUsers; ++u)
-        for (int side = 0; side < 2; ++side) block[u][side] = sum[u][side];
 }
 
 struct Catalogue {

@@ -10,7 +10,7 @@ import torch
 from negsieve.errors import UsageError
 from negsieve.rng import streams
 from negsieve.samplers.prior import PriorStates, Remembered, due
-from negsieve.samplers.rankband import RankBand, _at_rank, band
+from negsieve.samplers.rankband import RankBand
 from negsieve.scorers import Function, Towers
 from negsieve.seen import Seen
 from negsieve.testing.check_sampler import check_sampler
@@ -124,22 +124,6 @@ def test_candidates_are_rebuilt_when_they_are_due():
         sampler.begin(epoch, VIEW, streams("refresh", 10 + epoch))
         assert torch.equal(first, sampler.candidate) == same
     assert due(torch.tensor(-1), 5, 3) and not due(torch.tensor(5), 5, 1) and due(torch.tensor(9), 0, 3)
-
-
-def test_the_band_is_that_of_a_sort_with_ties_and_with_too_few():
-    score = torch.tensor([[3.0, 3, 3, 2, 2, 1, 1, 1]])
-    nobody = (torch.zeros(0, dtype=torch.long),) * 2
-    assert sorted(band(score.clone(), nobody, low=6, width=2)[0].tolist()) in ([5, 6], [5, 7], [6, 7])
-    taken = (torch.zeros(3, dtype=torch.long), torch.tensor([5, 6, 0]))
-    assert band(score.clone(), taken, low=5, width=3, ranked=True)[0].tolist() == [7, -1, -1]
-
-
-def test_every_way_to_the_value_at_a_rank_agrees():
-    score = torch.randn(5, 40, generator=streams("s")).round(decimals=1)  # with ties
-    for rank in (0, 1, 17, 39):
-        torch_way = score.kthvalue(40 - rank, dim=1, keepdim=True).values
-        assert torch.equal(_at_rank(score, rank), torch_way)
-        assert torch.equal(score.sort(1, descending=True).values[:, rank : rank + 1], torch_way)
 
 
 def test_before_the_first_refresh_draws_are_uniform_and_the_contract_holds(seen):

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-_IN_CACHE = 1 << 22  # distances held at a time
+from negsieve.kernels.centre import best_centre
+
+_TOGETHER = 1 << 22  # entries of a matrix of rows by clusters that are held at a time
 
 
 def k_means(
@@ -27,8 +29,8 @@ def k_means(
     start      centres of an earlier clustering to go on from; by default C different rows
     tolerance  stop where ``(sum_c |change of centre c|)^2`` falls below it
 
-    A cluster that loses all its rows keeps its centre. Sums are matrix products, hence alike at every call, on a
-    GPU too. Cost: ``2 rounds I C D`` multiply-adds.
+    A cluster that loses all its rows keeps its centre. All is alike at every call, on a GPU too, and for any number
+    of threads where kernels are compiled. Cost: ``(rounds + 1) I C D`` multiply-adds, on a GPU twice that.
     """
     if start is None:
         start = vector[torch.randperm(len(vector), generator=rng, device=vector.device)[:clusters]]
@@ -45,10 +47,8 @@ def k_means(
 def nearest(vector: Tensor, centre: Tensor, *, cosine: bool = False) -> Tensor:
     """The centre that each row belongs to: ``Float[I, D]``, ``Float[C, D]`` -> ``Long[I]``."""
     if cosine:
-        centre = normalize(centre, dim=1)
-        return torch.cat([(block @ centre.T).argmax(1) for block in _blocks(vector, len(centre))])
-    square = centre.square().sum(1)
-    return torch.cat([(square - 2 * block @ centre.T).argmin(1) for block in _blocks(vector, len(centre))])
+        return best_centre(vector, normalize(centre, dim=1))
+    return best_centre(vector, centre, centre.square().sum(1) / -2)
 
 
 def means(vector: Tensor, near: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
@@ -68,16 +68,12 @@ def concentration(vector: Tensor, near: Tensor, clusters: int) -> Tensor:
 
 
 def _sums(vector: Tensor, near: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
-    total, many = vector.new_zeros(clusters, vector.shape[1]), vector.new_zeros(clusters)
-    for block, own in zip(_blocks(vector, clusters), near.split(_rows(clusters)), strict=True):
-        member = block.new_zeros(len(own), clusters).scatter_(1, own[:, None], 1)  # [b, C]
-        total, many = total + member.T @ block, many + member.sum(0)
+    """The sum of each cluster's rows and their number, always in one order: ``Float[C, D]``, ``Float[C]``."""
+    total = vector.new_zeros(clusters, vector.shape[1])
+    many = torch.bincount(near, minlength=clusters).to(vector.dtype)
+    if vector.device.type == "cpu":
+        return total.index_add_(0, near, vector), many
+    size = max(1, _TOGETHER // clusters)  # a GPU would add rows in any order, but multiplies in one
+    for block, own in zip(vector.split(size), near.split(size), strict=True):
+        total += block.new_zeros(len(own), clusters).scatter_(1, own[:, None], 1).T @ block
     return total, many
-
-
-def _blocks(vector: Tensor, clusters: int) -> tuple[Tensor, ...]:
-    return vector.split(_rows(clusters))
-
-
-def _rows(clusters: int) -> int:
-    return max(1, _IN_CACHE // clusters)

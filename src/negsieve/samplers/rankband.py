@@ -2,7 +2,7 @@
 
 The very top of a user's ranking is full of items that the user would like; its bottom teaches nothing. A band
 between is hard without being false. The band of every user is found once an epoch, a block of users at a
-time: a matrix product, the value at the band's upper end, and the highest scores below that. Nothing is sorted.
+time: a matrix product, and what stands at the band's ranks (``kernels.band``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from negsieve.errors import UsageError, nearest
+from negsieve.kernels.band import band
 from negsieve.samplers.base import Sampler
 from negsieve.samplers.combine import narrowed
 from negsieve.samplers.draw import Weighted
@@ -51,7 +52,7 @@ class RankBand(Sampler):
     ``item [B, K]``, with ``keep=False`` for candidates that a user lacks. Before the first refresh draws are uniform.
 
     Cost: no score evaluation at a step; a refresh ``U I`` scores, ``U m`` when sampled. Memory: 4 bytes a
-    candidate and user, and while refreshing some 128 by I tables. Ma et al., RecSys 2023 (the coarse selector).
+    candidate and user, and while refreshing the scores of 128 users. Ma et al., RecSys 2023 (the coarse selector).
     """
 
     elastic = ("candidate",)
@@ -115,21 +116,28 @@ class RankBand(Sampler):
     def _of(self, batch: Batch, scorer: Scorer, order: Tensor | None, rng: torch.Generator) -> Tensor:
         """The candidates of some users: ``Int[b, K]``."""
         device = batch.user.device
-        item = torch.arange(self.n_items, device=device)
         if self.rated < self.n_items:
             item = torch.randperm(self.n_items, generator=rng, device=device)[: self.rated]
+        else:
+            item = torch.arange(self.n_items, device=device)
         score = scorer.score(item[None]).float()  # [b, m]
-        row, own = self.seen.of(batch.user)
-        at = torch.full((self.n_items,), -1, device=device)
-        at[item] = torch.arange(len(item), device=device)
-        own = at[own]
-        taken = (row[own >= 0], own[own >= 0])
         ranked = self.columns == "top" or self.columns == "shared"
         width = self.k if self.columns == "top" else self.width
-        place = band(score, taken, low=self.low, width=width, ranked=ranked)  # [b, W]
+        place = band(score, self._taken(batch.user, item), low=self.low, width=width, ranked=ranked)  # [b, W]
         if width > self.k:
             place = place.gather(1, self._columns(len(batch), order, rng, device))
-        return torch.where(place < 0, -1, item[place.clamp_min(0)]).int()
+        return torch.cat([item, item.new_full((1,), -1)]).int()[place]  # place -1 is that of -1
+
+    def _taken(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the users' own items stand among those rated: (row ``Long[n]``, place ``Long[n]``)."""
+        row, own = self.seen.of(user)
+        if len(item) == self.n_items:
+            return row, own
+        place = torch.full((self.n_items,), -1, device=item.device)
+        place[item] = torch.arange(len(item), device=item.device)
+        place = place[own]
+        there = place >= 0
+        return row[there], place[there]
 
     def _columns(self, rows: int, order: Tensor | None, rng: torch.Generator, device) -> Tensor:
         """Which K of the band's W places each user takes: ``Long[b, K]``.
@@ -139,8 +147,8 @@ class RankBand(Sampler):
         if order is not None:
             return order[: self.k].expand(rows, -1)
         order = torch.randperm(self.width, generator=rng, device=device)
-        first = torch.randint(self.width, (rows, 1), generator=rng, device=device)
-        return order[(first + torch.arange(self.k, device=device)) % self.width]
+        first = torch.randint(self.width, (rows,), generator=rng, device=device)
+        return torch.cat([order, order]).unfold(0, self.k, 1)[first]
 
     def sample(self, batch, scorer, rng):
         if not len(self.candidate):
@@ -148,37 +156,6 @@ class RankBand(Sampler):
             return Negatives(drawn.item, keep=drawn.keep)
         item = self.candidate.index_select(0, batch.user)
         return Negatives(item.clamp_min(0).long(), keep=item >= 0)
-
-
-def band(score: Tensor, taken: tuple[Tensor, Tensor], *, low: int, width: int, ranked: bool = False) -> Tensor:
-    """The places of the ``width`` highest scores from rank ``low`` on, without those taken: ``Long[b, width]``.
-
-    score   ``Float[b, m]``, which is overwritten
-    taken   (row, place) of the scores that may not be among them, though they count as ranks before the band
-    ranked  highest first; else in no order that means anything
-
-    -1 where a row has fewer. Cost: two partitions of a row.
-    """
-    above = _at_rank(score, low) if low else None
-    score[taken] = -torch.inf
-    if above is not None:
-        score.masked_fill_(score > above, -torch.inf)
-    found = score.topk(width, dim=1, sorted=ranked)
-    return found.indices.masked_fill(found.values == -torch.inf, -1)
-
-
-def _at_rank(score: Tensor, rank: int) -> Tensor:
-    """The score at ``rank`` of each row, the highest at rank 0: ``Float[b, m]`` -> ``Float[b, 1]``."""
-    place = score.shape[1] - 1 - rank
-    if score.device.type == "cpu":  # NumPy's partition takes half the time of torch's, to the same value
-        return torch.from_numpy(_partitioned(score.numpy(), place))
-    return score.kthvalue(place + 1, dim=1, keepdim=True).values
-
-
-def _partitioned(score, place: int):
-    import numpy as np
-
-    return np.partition(score, place, axis=1)[:, place : place + 1].copy()
 
 
 def _ranks(n_items: int, p_min: float, p_max: float) -> tuple[int, int]:
