@@ -11,11 +11,13 @@ from torch import Tensor
 
 from negsieve.kernels import native
 
+_MOST, _NEVER = 2**31 - 1, -(2**63)
+
 
 def band(score: Tensor, taken: tuple[Tensor, Tensor], *, low: int, width: int, ranked: bool = False) -> Tensor:
     """The places of the ``width`` highest scores from rank ``low`` on, without those taken: ``Long[b, width]``.
 
-    score   ``Float[b, m]``
+    score   ``Float[b, m]``, compared in single precision
     taken   (row ``Long[n]``, place ``Long[n]``) of what may not be in the band. What of it ranks before the band
             counts as a rank; for what ranks later the band goes on below by as many
     low     the highest score has rank 0
@@ -23,7 +25,7 @@ def band(score: Tensor, taken: tuple[Tensor, Tensor], *, low: int, width: int, r
 
     What scores -inf is never in a band. Rows with fewer places than ``width`` end in -1. Raises IndexError for a
     pair of ``taken`` that is no place of a row. Cost: four passes over the scores, and what lies in a 2048th of their
-    range is compared; the twin sorts all.
+    range is compared; the twin selects twice.
     """
     if score.dtype != torch.float32 or not native.serves(score, *taken):
         return band_reference(score, taken, low=low, width=width, ranked=ranked)
@@ -36,18 +38,23 @@ def band(score: Tensor, taken: tuple[Tensor, Tensor], *, low: int, width: int, r
 def band_reference(
     score: Tensor, taken: tuple[Tensor, Tensor], *, low: int, width: int, ranked: bool = False
 ) -> Tensor:
-    """``band`` in torch: a stable sort of all scores."""
+    """``band`` in torch: no two keys are equal, so that any selection of them is the one."""
     many = score.shape[1]
-    may = score > -torch.inf
-    may |= score.isnan()
-    may[taken] = False
-    order = (score + 0.0).sort(dim=1, descending=True, stable=True).indices[:, low:]  # -0 counts as 0
-    may = may.gather(1, order)  # [b, m - low], by rank
-    there = may & (may.cumsum(1) <= width)
+    key = _hardness(score.float())
+    gone = score == -torch.inf
+    gone[taken] = True
+    if low:
+        gone |= key > key.kthvalue(many - low, dim=1, keepdim=True).values if low < many else True
+    key.masked_fill_(gone, _NEVER)
+    found = key.topk(min(width, many), dim=1, sorted=ranked)
+    place = found.indices.masked_fill_(found.values == _NEVER, many)  # many: none
     if not ranked:
-        order = order.masked_fill(~there, many).sort(dim=1).values
-        there = order < many
-    place = there.cumsum(1).sub_(1).masked_fill_(~there, width)  # where it goes; the last column is for the rest
-    out = torch.full((len(score), width + 1), -1, device=score.device)
-    out.scatter_(1, place, order.masked_fill(~there, -1))
-    return out[:, :width]
+        place = place.sort(dim=1).values
+    return torch.nn.functional.pad(place.masked_fill_(place == many, -1), (0, width - place.shape[1]), value=-1)
+
+
+def _hardness(score: Tensor) -> Tensor:
+    """Numbers in the order of single scores and places, as kernels have them: ``Float[b, m]`` -> ``Long[b, m]``."""
+    bits = (score + 0.0).view(torch.int32)  # -0 counts as 0
+    bits = (bits ^ ((bits >> 31) & _MOST)).masked_fill_(score.isnan(), _MOST)
+    return (bits.long() << 32).add_(_MOST - torch.arange(score.shape[1], device=score.device))
