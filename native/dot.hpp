@@ -49,6 +49,32 @@ inline float dot(const float* a, const float* b, std::int64_t width) {
     return folded(lane);
 }
 
+// <a[0], b> .. <a[3], b>, each to the bit what dot gives: b is read once for all of them.
+template <int D>
+inline void four_dots(const float* const* a, const float* b, std::int64_t width, float* out, std::int64_t stride) {
+    if (D == 0 || D % kLanes != 0) {
+        for (int r = 0; r < 4; ++r) out[r * stride] = dot<D>(a[r], b, width);
+        return;
+    }
+    Eight low0 = {}, low1 = {}, low2 = {}, low3 = {}, high0 = {}, high1 = {}, high2 = {}, high3 = {};
+    const auto at = [](const float* row, std::int64_t l) { return reinterpret_cast<const AnyEight*>(row + l); };
+    for (std::int64_t l = 0; l < D; l += kLanes) {
+        const Eight left = *at(b, l), right = *at(b, l + 8);
+        low0 += *at(a[0], l) * left;
+        high0 += *at(a[0], l + 8) * right;
+        low1 += *at(a[1], l) * left;
+        high1 += *at(a[1], l + 8) * right;
+        low2 += *at(a[2], l) * left;
+        high2 += *at(a[2], l + 8) * right;
+        low3 += *at(a[3], l) * left;
+        high3 += *at(a[3], l + 8) * right;
+    }
+    out[0] = folded(low0, high0);
+    out[stride] = folded(low1, high1);
+    out[2 * stride] = folded(low2, high2);
+    out[3 * stride] = folded(low3, high3);
+}
+
 // <a, b / |b|>, the norm held above 1e-12 as torch's normalize does.
 template <int D>
 inline float cosine(const float* a, const float* b, std::int64_t width) {

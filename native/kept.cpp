@@ -47,6 +47,15 @@ public:
     Bins bins;
 };
 
+// out[r * stride] = <side[r], vector>
+template <int D>
+static void rate(const float* const* side, std::int64_t rows, const float* vector, std::int64_t d, float* out,
+                 std::int64_t stride) {
+    std::int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) four_dots<D>(side + r, vector, d, out + r * stride, stride);
+    for (; r < rows; ++r) out[r * stride] = dot<D>(side[r], vector, d);
+}
+
 template <int D>
 static void rate_run(const Asked& ask, const std::int64_t* row, std::int64_t rows, const std::int32_t* candidate,
                      Tile& tile) {
@@ -66,9 +75,8 @@ static void rate_run(const Asked& ask, const std::int64_t* row, std::int64_t row
         }
         const float* vector = ask.vectors.table + candidate[k] * d;
         tile.length[k] = lengths ? std::max(std::sqrt(dot<D>(vector, vector, d)), 1e-12f) : 1.0f;
-        for (std::int64_t r = 0; r < rows; ++r) tile.score[r * stride + k] = dot<D>(query[r], vector, d);
-        if (ask.like == nullptr) continue;
-        for (std::int64_t r = 0; r < rows; ++r) tile.alike[r * stride + k] = dot<D>(like[r], vector, d);
+        rate<D>(query, rows, vector, d, tile.score.data() + k, stride);
+        if (ask.like != nullptr) rate<D>(like, rows, vector, d, tile.alike.data() + k, stride);
     }
 }
 
