@@ -8,6 +8,18 @@
 
 namespace negsieve {
 
+// Whether `done` came true within some tens of microseconds: longer than parts of a step differ, shorter than a sleep.
+template <class Done>
+bool spin_until(const Done& done) {
+    for (int spin = 0; spin < 2000; ++spin) {
+        if (done()) return true;
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+    return false;
+}
+
 class Barrier {
 public:
     explicit Barrier(int parts) : parts_(parts) {}
@@ -22,18 +34,12 @@ public:
             changed_.notify_all();
             return;
         }
-        for (int spin = 0; spin < kSpins; ++spin) {
-            if (round_.load(std::memory_order_acquire) != round) return;
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#endif
-        }
+        if (spin_until([&] { return round_.load(std::memory_order_acquire) != round; })) return;
         std::unique_lock<std::mutex> lock(mutex_);
         changed_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != round; });
     }
 
 private:
-    static constexpr int kSpins = 2000;  // some tens of microseconds, longer than parts of a step differ
     const int parts_;
     std::atomic<int> arrived_{0};
     std::atomic<std::uint32_t> round_{0};

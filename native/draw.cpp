@@ -82,7 +82,7 @@ static void draw_entries(const Law& law, const SeenRows& seen, const Wanted& to,
 
 template <class Law>
 static void draw_all(const Law& law, const SeenRows& seen, const Wanted& to, int threads) {
-    parallel(threads, to.rows * to.width, 4096, [&](std::int64_t begin, std::int64_t end) {
+    parallel(threads, to.rows * to.width, 1024, [&](std::int64_t begin, std::int64_t end) {
         if (begin < end) draw_entries(law, seen, to, begin, end);
     });
 }

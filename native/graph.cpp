@@ -33,7 +33,7 @@ struct Graph {
     std::int64_t nodes() const { return static_cast<std::int64_t>(offset.shape(0)) - 1; }
 };
 
-// Rows of one thread; `from[offset[i] .. offset[i + 1])` are what row i adds.
+// Some rows; `from[offset[i] .. offset[i + 1])` are what row i adds.
 struct Piece {
     const std::int32_t* from;
     const std::int64_t* offset;
@@ -52,11 +52,11 @@ void each_sum(const S* table, std::int64_t width, const Piece& piece, const Fini
     }
 }
 
-// Where a part begins when a row costs its neighbours and a constant; total(i) is the number of those before row i.
+// Where a piece begins when a row costs its neighbours and a constant; total(i) is the number of those before row i.
 template <class Total>
-std::int64_t cut(int part, int parts, std::int64_t rows, const Total& total) {
+std::int64_t cut(std::int64_t piece, std::int64_t pieces, std::int64_t rows, const Total& total) {
     const auto cost = [&](std::int64_t i) { return total(i) + 8 * i; };
-    const std::int64_t wanted = cost(rows) / parts * part;
+    const std::int64_t wanted = cost(rows) / pieces * piece;
     std::int64_t low = 0, high = rows;
     while (low < high) {
         const std::int64_t middle = (low + high) / 2;
@@ -65,22 +65,25 @@ std::int64_t cut(int part, int parts, std::int64_t rows, const Total& total) {
         else
             high = middle;
     }
-    return part == parts ? rows : low;
+    return piece == pieces ? rows : low;
 }
 
-inline int parts_of(int threads, std::int64_t rows) {
-    return static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(threads, rows / 256)));
+// body(begin, end) over all rows, cut by what they cost. More pieces than threads: rows of one cost take longer or
+// shorter by where their neighbours lie.
+template <class Total, class Body>
+void by_cost(int threads, std::int64_t rows, const Total& total, const Body& body) {
+    const std::int64_t pieces = threads <= 1 ? 1 : std::clamp<std::int64_t>(rows / 256, 1, 32 * threads);
+    in_turn(threads, pieces, [&](std::int64_t piece) {
+        body(cut(piece, pieces, rows, total), cut(piece + 1, pieces, rows, total));
+    });
 }
 
 // finish(r, sum) for every node r, where `sum` adds the neighbours' rows of a table [N, width].
 template <class S, class Finish>
 void all_sums(const Graph& graph, const S* table, std::int64_t width, int threads, const Finish& finish) {
     const std::int64_t* offset = graph.offset.data();
-    const std::int64_t n = graph.nodes();
-    const int parts = parts_of(threads, n);
     const auto total = [&](std::int64_t i) { return offset[i]; };
-    Pool::shared().run(parts, [&](int part) {
-        const std::int64_t begin = cut(part, parts, n, total), end = cut(part + 1, parts, n, total);
+    by_cost(threads, graph.nodes(), total, [&](std::int64_t begin, std::int64_t end) {
         each_sum(table, width, Piece{graph.neighbour.data(), offset + begin, end - begin},
                  [&](std::int64_t i, float* sum) { finish(begin + i, sum); });
     });
@@ -232,10 +235,8 @@ void pool_rows(const Graph& graph, In<float, 2> user, In<float, 2> item, Out<S, 
     };
     std::vector<std::int64_t> total(static_cast<std::size_t>(many) + 1);
     for (std::int64_t i = 0; i < many; ++i) total[i + 1] = total[i] + offset[place[i] + 1] - offset[place[i]];
-    const int parts = parts_of(threads, many);
-    Pool::shared().run(parts, [&](int part) {
-        const auto at = [&](std::int64_t i) { return total[i]; };
-        const std::int64_t begin = cut(part, parts, many, at), end = cut(part + 1, parts, many, at);
+    const auto before = [&](std::int64_t i) { return total[i]; };
+    by_cost(threads, many, before, [&](std::int64_t begin, std::int64_t end) {
         if (hops == 0) {
             const std::vector<float> none(static_cast<std::size_t>(wide));
             for (std::int64_t i = begin; i < end; ++i) finish(i, none.data());
@@ -409,10 +410,8 @@ void back(const Graph& graph, const Out<S, 3>& states, const Out<S, 2>& scratch,
         return used + found;
     };
     const auto first = [&](const auto& done) {
-        const int parts = parts_of(threads, n);
         const auto total = [&](std::int64_t i) { return offset[i]; };
-        Pool::shared().run(parts, [&](int part) {
-            const std::int64_t begin = cut(part, parts, n, total), end = cut(part + 1, parts, n, total);
+        by_cost(threads, n, total, [&](std::int64_t begin, std::int64_t end) {
             listed_sums(seed, wide, begin, end, list, done);
         });
     };

@@ -23,7 +23,7 @@ static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, In<std:
     const std::int64_t *users = user.data(), *items = item.data();
     bool* target = out.data();
     nb::gil_scoped_release free;
-    parallel(threads, rows * width, 4096, [&](std::int64_t begin, std::int64_t end) {
+    parallel(threads, rows * width, 1024, [&](std::int64_t begin, std::int64_t end) {
         Questions questions(seen);
         std::int64_t row = width ? begin / width : 0, k = width ? begin % width : 0;
         Row has{};

@@ -19,7 +19,7 @@ static void squared_norms(In<float, 2> table, In<std::int64_t, 1> place, Out<flo
     with_width(width, [&](auto known) {
         constexpr int D = decltype(known)::value;
         const std::int64_t d = D > 0 ? D : width;
-        parallel(threads, many, 2048, [&](std::int64_t begin, std::int64_t end) {
+        parallel(threads, many, 512, [&](std::int64_t begin, std::int64_t end) {
             for (std::int64_t n = begin; n < end; ++n) {
                 if (n + kAhead < end) prefetch_row(vectors + places[n + kAhead] * d, d);
                 const float* vector = vectors + places[n] * d;

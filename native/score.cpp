@@ -37,7 +37,7 @@ static void score_candidates(In<float, 2> query, In<float, 2> table, In<std::int
     const std::int64_t* items = item.data();
     float* target = out.data();
     nb::gil_scoped_release free;
-    parallel(threads, rows, 1 + 4096 / (many + 1), [&](std::int64_t begin, std::int64_t end) {
+    parallel(threads, rows, 1 + 1024 / (many + 1), [&](std::int64_t begin, std::int64_t end) {
         with_width(width, [&](auto d) {
             constexpr int D = decltype(d)::value;
             const auto rate = cosine ? rate_rows<D, true> : rate_rows<D, false>;

@@ -120,6 +120,28 @@ def test_the_pooled_rows_are_the_mean_of_the_layers(graph, hops):
 
 
 @compiled
+def test_pieces_taken_by_whoever_is_free_give_the_bits_of_one_thread(threads):
+    """Some tens of pieces of unequal cost, in calls enough for every order in which threads may take them."""
+    users, items, rng = 12_000, 8_000, streams("pieces")
+    user, item = (users * torch.rand(60_000, generator=rng) ** 3).long(), torch.randint(items, (60_000,), generator=rng)
+    graph = Graph(normalised_adjacency(Seen(user, item, n_users=users, n_items=items)))
+    start = torch.randn(users, 16, generator=rng), torch.randn(items, 16, generator=rng)
+    rows = torch.randperm(users + items, generator=rng)[:5000].int()
+
+    def layers() -> tuple[torch.Tensor, torch.Tensor]:
+        states, pooled = started(graph, start, hops=3), torch.zeros(users + items, 16)
+        graphs.propagate(graph, states)
+        graphs.pool_rows(graph, start, states, rows, pooled)
+        return states, pooled
+
+    threads(1)
+    wanted = layers()
+    for turn in range(20):
+        threads(2 + turn % 3)
+        assert all(torch.equal(*pair) for pair in zip(layers(), wanted, strict=True))
+
+
+@compiled
 def test_slots_are_given_once_in_order():
     for call in (graphs.collect, graphs.collect_reference):
         slot, rows = torch.full((100,), -1, dtype=torch.int32), torch.zeros(100, dtype=torch.int32)

@@ -100,7 +100,7 @@ class CompiledLightGCN(Engine):
 
     def _step(self, epoch: int, step: int, rows: Tensor, clock: Stopwatch) -> None:
         seed = self.config.seed
-        batch = Batch(self.user[rows], self.item[rows], rows)
+        batch = Batch(self.user.index_select(0, rows), self.item.index_select(0, rows), rows)
         self.pooled.advance()
         plain = self._plain(batch)
         scorer = self.model.frozen()(batch) if self.layered else Waking(plain, self.pooled.ensure_items)
@@ -135,7 +135,7 @@ class CompiledLightGCN(Engine):
         """Scores by the pooled rows, whose items are right once they were made."""
         self.pooled.ensure(batch.user)
         table = self.pooled.table
-        return Dot(table[batch.user], table[self.model.n_users :], temperature=self.model.temperature)
+        return Dot(table.index_select(0, batch.user), table[self.model.n_users :], temperature=self.model.temperature)
 
     def _refuse_synthetic(self, negatives: Negatives, epoch: int, step: int) -> None:
         if negatives.vector is not None:

@@ -78,5 +78,5 @@ class Slots:
         return self._rows[before : self.count]
 
     def clear(self) -> None:
-        self.slot[self.rows.long()] = -1
+        self.slot.index_fill_(0, self.rows.long(), -1)
         self.count = 0
