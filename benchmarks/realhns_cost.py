@@ -125,7 +125,8 @@ def epochs(args: argparse.Namespace) -> None:
         "uniform": "uniform:n_negatives=20",
         "realhns": f"realhns:curriculum=false,mode={args.mode},{band}{args.more and ','}{args.more}",
     }
-    train = {"batch_size": args.rows, "threads": args.threads, "device": args.device, "seed": 1, "checkpoint_seconds": 1e9}
+    train = {"batch_size": args.rows, "threads": args.threads, "device": args.device, "seed": 1}
+    train |= {"checkpoint_seconds": 1e9}
     settings = {
         "data": {"duplicates": "keep", "split": {"method": "loo"}},
         "train": train | {"patience": 0, "validate_every": 99},

@@ -26,6 +26,11 @@ def test_kernel_and_twin_agree(dim, heads, pads):
     how = {"heads": heads, "pad": pad, "pads": pads}
     found = causal_attention(query, known, length, **how)
     assert torch.allclose(found, causal_attention_reference(query, known, length, **how), atol=2e-6, rtol=1e-5)
+    for at in (torch.tensor([], dtype=torch.long), torch.tensor([0, 2, 3, 10, 11, 63]), torch.arange(64)):
+        some = causal_attention(query[at], known, length, at=at, **how)
+        assert torch.equal(some, found[at])
+        told = causal_attention_reference(query[at], known, length, at=at, **how)
+        assert torch.allclose(some, told, atol=2e-6, rtol=1e-5)
 
 
 @compiled
@@ -55,6 +60,10 @@ def test_it_serves_who_wants_no_gradient_and_refuses_windows_that_do_not_fit():
             causal_attention(query, known, torch.tensor(wrong))
     with pytest.raises(ValueError, match="heads"):
         causal_attention(query, known, length, heads=3)
+    with pytest.raises(ValueError, match="order"):
+        causal_attention(query[:2], known, length, at=torch.tensor([3, 1]))
+    with pytest.raises(IndexError, match="token 7"):
+        causal_attention(query[:2], known, length, at=torch.tensor([3, 7]))
 
 
 def test_no_windows_are_no_tokens():

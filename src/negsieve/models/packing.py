@@ -63,7 +63,10 @@ def after(history: Tensor, longest: int) -> Reading:
 
 def states(encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None) -> Tensor:
     """The encoder's output at the tokens that are read; where nothing came before, the last norm's bias. ``[B, D]``."""
-    return encoder.last(gather(_inner(encoder, table, reading, noise), read_at(reading)))
+    at, place = None, read_at(reading)
+    if noise is None and not torch.is_grad_enabled() and 2 * len(place) <= len(reading.tokens.item):
+        at, place = _read_alone(reading)
+    return encoder.last(gather(_inner(encoder, table, reading, noise, at), place))
 
 
 def steps(encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None) -> Tensor:
@@ -76,6 +79,14 @@ def read_at(reading: Reading) -> Tensor:
     return torch.where(reading.at < 0, len(reading.tokens.item), reading.at)
 
 
-def _inner(encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None) -> Tensor:
-    state = encoder(gather(table, reading.tokens.item), reading.tokens, noise)
+def _read_alone(reading: Reading) -> tuple[Tensor, Tensor]:
+    """The tokens that are read, ascending, and where each row's state stands among theirs, last for nothing."""
+    at = reading.at[reading.at >= 0].unique()
+    return at, torch.where(reading.at < 0, len(at), torch.searchsorted(at, reading.at))
+
+
+def _inner(
+    encoder: SelfAttention, table: Tensor, reading: Reading, noise: int | None, at: Tensor | None = None
+) -> Tensor:
+    state = encoder(gather(table, reading.tokens.item), reading.tokens, noise, at)
     return torch.cat([state, state.new_zeros(1, state.shape[1])])

@@ -120,22 +120,30 @@ class Block(nn.Module):
         self.project, self.merge = Linear(dim, 3 * dim, rng=rng), Linear(dim, dim, rng=rng)
         self.widen, self.narrow = Linear(dim, dim, rng=rng), Linear(dim, dim, rng=rng)
 
-    def forward(self, value: Tensor, tokens: Tokens, alike: Callable[[], list[Alike]], noise: int | None) -> Tensor:
-        """``Float[T, D]`` -> ``Float[T, D]``."""
+    def forward(
+        self,
+        value: Tensor,
+        tokens: Tokens,
+        alike: Callable[[], list[Alike]],
+        noise: int | None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """``Float[T, D]`` -> ``Float[T, D]``; with ``at Long[N]``, ascending, of these tokens alone."""
         weight, bias, dim = self.project.weight, self.project.bias, self.dim
-        query = self.norm(value)
-        asking = nn.functional.linear(query, weight[:dim], bias[:dim]) / math.sqrt(dim // self.heads)
         known = nn.functional.linear(value, weight[dim:], bias[dim:])  # [T, 2D]: keys, values
-        if noise is None and attention.serves(asking, known):
+        silent = noise is None and attention.serves(value, known)
+        query = self.norm(value[at] if silent and at is not None else value)
+        asking = nn.functional.linear(query, weight[:dim], bias[:dim]) / math.sqrt(dim // self.heads)
+        if silent:
             pad = bias[dim:].view(2, dim) if self.pads else None
-            attended = attention.causal_attention(
-                asking, known, tokens.length, heads=self.heads, pad=pad, pads=self.pads
-            )
+            how = {"at": at, "heads": self.heads, "pad": pad, "pads": self.pads}
+            attended = attention.causal_attention(asking, known, tokens.length, **how)
         else:
             attended = self._attended(asking, known, alike(), noise)
         value = self.middle(query + self.merge(attended))
         hidden = thinned(self.widen(value), self.dropout, key=noise, sample=tokens.sample, site=self.site + 1).relu()
-        return value + thinned(self.narrow(hidden), self.dropout, key=noise, sample=tokens.sample, site=self.site + 2)
+        value = value + thinned(self.narrow(hidden), self.dropout, key=noise, sample=tokens.sample, site=self.site + 2)
+        return value if silent or at is None else value[at]
 
     def _attended(self, asking: Tensor, known: Tensor, alike: list[Alike], noise: int | None) -> Tensor:
         """Queries ``[T, D]``, keys and values ``[T, 2D]`` -> ``[T, D]``, windows of like length together."""
@@ -207,14 +215,17 @@ class SelfAttention(nn.Module):
         """About what autograd keeps of a token of windows of ``length``."""
         return 4 * len(self.blocks) * (20 * self.dim + 3 * self.blocks[0].heads * length)
 
-    def forward(self, vector: Tensor, tokens: Tokens, noise: int | None) -> Tensor:
-        """Item vectors ``Float[T, D]`` -> states before the final norm, ``Float[T, D]``."""
+    def forward(self, vector: Tensor, tokens: Tokens, noise: int | None, at: Tensor | None = None) -> Tensor:
+        """Item vectors ``Float[T, D]`` -> states before the final norm, ``Float[T, D]``, or of ``at`` alone.
+
+        at  ``Long[N]``, ascending; the tokens whose states are wanted. Without a gradient others cost a block less
+        """
         if not len(vector):
             return vector
         place = len(self.place) - torch.repeat_interleave(tokens.length, tokens.length) + tokens.place()
         value = math.sqrt(self.dim) * vector + gather(self.place, place)
         value = thinned(value, self.dropout, key=noise, sample=tokens.sample, site=0)
         alike = cache(tokens.alike)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             value = block(value, tokens, alike, noise)
-        return value
+        return self.blocks[-1](value, tokens, alike, noise, at)
