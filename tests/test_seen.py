@@ -38,3 +38,11 @@ def test_ids_out_of_range_are_named():
 
 def test_it_stays_out_of_checkpoints():
     assert not Seen([0], [1], n_users=2, n_items=3).state_dict()
+
+
+def test_who_asks_for_train_gets_an_index_that_moves_alone_and_shares_the_arrays(small):
+    one, other = small.seen("train"), small.seen("train")
+    assert one is not other and one.packed.data_ptr() == other.packed.data_ptr() == small.train.packed.data_ptr()
+    assert one.rows == small.train.rows and (one.part, one.oracle) == ("train", False)
+    one.to("meta")
+    assert one.packed.is_meta and not other.packed.is_meta and not small.train.packed.is_meta

@@ -7,6 +7,8 @@ item?", for any number of users together, on CPU (compiled where it can be) and 
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,10 @@ class Seen(nn.Module):
 
     def __repr__(self) -> str:
         return f"Seen({len(self)} {self.part} pairs of {self.n_users} users and {self.n_items} items)"
+
+    def apart(self) -> Seen:
+        """The same index as a module of its own: ``.to()`` moves it alone, and until then the arrays are shared."""
+        return deepcopy(self, {id(one): one for one in self.buffers()})
 
     @property
     def rows(self) -> Rows:

@@ -195,15 +195,15 @@ def _distinct(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[st
         return rows, rating
     item, n_items = _items(log, rules)
     key = log.user * n_items + item  # [n]
-    if log.part is not None and len(rows):
+    if _all_differ(key[rows]):
+        return rows, rating
+    if log.part is not None:
         _, group = np.unique(key[rows], return_inverse=True)
         earliest = np.full(group.max() + 1, 127, dtype=np.int8)
         np.minimum.at(earliest, group, log.part[rows])
         late = log.part[rows] > earliest[group]
         dropped["parts_overlap"] = int(late.sum())
         rows = rows[~late]
-    if not len(rows):
-        return rows, rating
     by = (key[rows],) if log.timestamp is None else (log.timestamp[rows], key[rows])
     order = rows[np.lexsort(by)]  # pairs together, earliest first
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
@@ -212,6 +212,12 @@ def _distinct(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[st
         rating = _summed(rating, order, starts)
     ends = np.append(starts[1:], len(order)) - 1
     return np.sort(order[ends if rules["duplicates"] == "last" else starts]), rating
+
+
+def _all_differ(key: np.ndarray) -> bool:
+    """Whether no number stands there twice. Cost: a plain sort, far less than to find who repeats whom."""
+    ordered = np.sort(key)
+    return not (ordered[1:] == ordered[:-1]).any()
 
 
 def _items(log: Interactions, rules: dict) -> tuple[np.ndarray, int]:

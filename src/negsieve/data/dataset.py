@@ -64,13 +64,17 @@ class Dataset:
 
     def pairs(self, *parts: str) -> tuple[Tensor, Tensor]:
         """``(user Long[m], item Long[m])`` of the rows in the named parts, in input order."""
-        rows = self.rows(*parts)
-        return tuple(
-            torch.from_numpy(side[rows].astype(np.int64)) for side in (self.interactions.user, self.interactions.item)
-        )
+        rows, log = self.rows(*parts), self.interactions
+        return tuple(torch.from_numpy(side[rows].astype(np.int64, copy=False)) for side in (log.user, log.item))
 
     def seen(self, *parts: str, oracle: bool = False) -> Seen:
-        """The index of the named parts; its ``part`` says which. ``oracle``: samplers may read it whatever it is."""
+        """The index of the named parts; its ``part`` says which. ``oracle``: samplers may read it whatever it is.
+
+        Cost: a sort of the pairs; train's is made once and its arrays are shared by all who ask.
+        """
+        return self.train.apart() if parts == ("train",) and not oracle else self._index(parts, oracle=oracle)
+
+    def _index(self, parts: tuple[str, ...], *, oracle: bool = False) -> Seen:
         user, item = self.pairs(*parts)
         return Seen(user, item, n_users=self.n_users, n_items=self.n_items, part="+".join(parts), oracle=oracle)
 
@@ -133,7 +137,7 @@ class Dataset:
 
     @cached_property
     def train(self) -> Seen:
-        return self.seen("train")
+        return self._index(("train",))
 
     @cached_property
     def valid(self) -> Seen:
