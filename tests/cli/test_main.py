@@ -91,6 +91,15 @@ def test_help_needs_neither_torch_nor_duckdb():
     assert done.stdout.endswith("[]\n")
 
 
+def test_tables_are_asked_for_in_large_pages_unless_told_otherwise(call, monkeypatch):
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    call()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    call()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+
+
 def test_as_a_module_with_exit_codes():
     done = shell("data", "summary", "nowhere.csv")
     assert (done.returncode, done.stdout) == (66, "")
