@@ -106,9 +106,9 @@ static std::int64_t compress(const Asked& ask, const std::int32_t* candidate, Ti
 static void take_ranks(const Asked& ask, std::int64_t row, const std::int32_t* candidate, Tile& tile,
                        const float* score, std::int64_t kept) {
     const std::int64_t *rank = ask.rank + row * ask.m, *last = rank + ask.m;
-    std::int64_t deepest = 0;
-    for (const std::int64_t* one = rank; one < last; ++one) deepest = std::max(deepest, *one + 1);
-    if (kept > 0) hardest_first(score, tile.place.data(), kept, std::min(deepest, kept), tile.key, tile.bins);
+    std::int64_t many = 0;  // that are put in order
+    for (const std::int64_t* one = rank; one < last; ++one) many = std::max(many, std::min(*one, kept - 1) + 1);
+    if (many > 0) hardest_first(score, tile.place.data(), kept, many, tile.key, tile.bins);
     for (std::int64_t j = 0; j < ask.m; ++j) {
         const bool held = rank[j] < kept;
         ask.keep[row * ask.m + j] = held;

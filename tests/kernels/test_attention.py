@@ -54,6 +54,7 @@ def test_it_serves_who_wants_no_gradient_and_refuses_windows_that_do_not_fit():
     assert serves(query, known) and not serves(query.double(), known) and not serves(query.requires_grad_(), known)
     with torch.no_grad():
         assert serves(query, known)
+    assert serves(known) and not serves(known, query)
     assert not causal_attention(query, known, length).requires_grad
     for wrong in ([3, 3], [8, -1]):
         with pytest.raises(ValueError, match="causal_attention"):

@@ -87,6 +87,14 @@ def test_ranks_count_the_kept_alone_and_of_equal_scores_the_earlier_is_first(act
 
 
 @compiled
+def test_ranks_lie_in_memory_as_they_like_and_go_as_far():
+    rank, known = asked()
+    rank[::3, 1] = 2**63 - 1
+    found = at_ranks(rank, **known)
+    assert same(at_ranks(rank.T.contiguous().T, **known), found) and not found[1][::3, 1].any()
+
+
+@compiled
 def test_what_is_no_row_no_item_and_no_rank_is_refused():
     rank, known = asked()
     for name, value, problem in (

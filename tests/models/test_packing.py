@@ -29,3 +29,16 @@ def test_few_states_are_those_of_all(blocks, pads):
     torch.testing.assert_close(found, recorded.detach(), atol=1e-6, rtol=1e-5)
     noisy = packing.states(encoder, table, some, 5)
     assert not torch.allclose(noisy, found)
+
+
+def test_a_norm_learns_beside_frozen_projections():
+    """Queries alone depend on it: what needs a gradient must not be read by the kernel that has none."""
+    encoder = SelfAttention(8, length=6, blocks=1, heads=2, dropout=0.3, pads=0, rng=streams("frozen"))
+    vector, length = torch.randn(9, 8, generator=streams("vector")), torch.tensor([3, 6])
+    encoder.place.requires_grad_(False)
+    tokens = Tokens(torch.zeros(9, dtype=torch.long), length, torch.arange(9))
+    norm, found = encoder.blocks[0].norm, []
+    for known in (True, False):
+        encoder.blocks[0].project.requires_grad_(known)
+        found.append(torch.autograd.grad(encoder(vector, tokens, None).square().sum(), list(norm.parameters())))
+    torch.testing.assert_close(*found)

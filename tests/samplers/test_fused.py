@@ -15,7 +15,7 @@ from negsieve.samplers.rankband import RankBand
 from negsieve.samplers.select import Hardest
 from negsieve.samplers.similar import SimilarTo
 from negsieve.samplers.topdraw import TopDraw
-from negsieve.scorers import Dot, Function, Towers
+from negsieve.scorers import Crossed, Dot, Function, Towers
 from negsieve.seen import Seen
 from negsieve.types import Batch, Negatives
 
@@ -129,6 +129,23 @@ def test_a_draw_of_places_in_a_band_is_that_of_the_parts(distinct, how, options,
     wanted = sampler.sample(batch, scorer, streams("draw"))
     assert torch.equal(found.keep, wanted.keep) and found.keep.any() and not found.keep.all()
     assert torch.equal(found.item[found.keep], wanted.item[wanted.keep])
+
+
+@compiled
+def test_a_scorer_that_rates_in_its_own_way_is_asked():
+    """Somebody's ``Dot`` with another score; one of two domains has that of ``Dot``."""
+
+    class Offset(Dot):
+        def score(self, item):
+            return super().score(item) + item
+
+    (batch, scorer), last = setting(), TopDraw(5, high=40)
+    batch, band = replace(batch, item=batch.user), band_of(crowd(), streams("band"), filtered=False)
+    sides = {"source": scorer.query, "target": scorer.query, "met": batch.user >= 0, "fuse": torch.add}
+    for kind, how in ((Offset, {}), (Crossed, sides)):
+        one = kind(scorer.query, scorer.table, **how)
+        quick = last.drawn_from(band, batch, one, streams("draw"))
+        assert (quick is None) == (kind is Offset)
 
 
 @compiled

@@ -8,11 +8,14 @@ from torch import Tensor
 from negsieve.kernels import native
 
 
-def serves(query: Tensor, known: Tensor) -> bool:
-    """Whether the compiled kernel can answer: single precision on the CPU, and nobody asks for a gradient or less."""
-    recorded = torch.is_grad_enabled() and (query.requires_grad or known.requires_grad)
-    single = query.dtype == known.dtype == torch.float32
-    return single and not recorded and native.serves(query, known) and not torch.is_autocast_enabled("cpu")
+def serves(*made_of: Tensor) -> bool:
+    """Whether the compiled kernel can attend to what is made of these.
+
+    It can in single precision on the CPU, where nobody asks for a gradient of any of them or for less precision.
+    """
+    recorded = torch.is_grad_enabled() and any(one.requires_grad for one in made_of)
+    single = all(one.dtype == torch.float32 for one in made_of)
+    return single and not recorded and native.serves(*made_of) and not torch.is_autocast_enabled("cpu")
 
 
 @torch.no_grad()

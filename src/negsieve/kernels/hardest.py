@@ -17,7 +17,8 @@ from negsieve.kernels.score import score_candidates_reference, serves
 def highest(score: Tensor, m: int) -> Tensor:
     """Where each row's ``m`` highest scores stand, highest first: ``Float[B, M]`` -> ``Long[B, m]``.
 
-    Cost: one pass for m = 1, beyond that a heap of m. Raises ValueError unless ``1 <= m <= M``.
+    Cost: one pass for m = 1; beyond that scores are counted into bins, where these tell them apart, and sorted as far
+    as m where not. Raises ValueError unless ``1 <= m <= M``.
     """
     if not 1 <= m <= score.shape[1]:
         raise ValueError(f"the {m} highest of {score.shape[1]} scores: choose 1 or more, and no more than there are")

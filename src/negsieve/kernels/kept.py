@@ -37,7 +37,7 @@ def at_ranks(
     asked = {"user": user, "candidate": candidate, "query": query, "table": table, "like": like}
     if not (native.serves(rank, candidate, like) and serves(query, table, user)):
         return at_ranks_reference(rank, cosine=cosine, bound=bound, **asked)
-    item, keep = torch.empty_like(rank), torch.empty_like(rank, dtype=torch.bool)
+    item, keep = rank.new_empty(rank.shape), rank.new_empty(rank.shape, dtype=torch.bool)
     asked = {name: None if one is None else one.detach().contiguous() for name, one in asked.items()}
     native.module().at_ranks(
         rank.contiguous(), **asked, cosine=cosine, bound=bound, item=item, keep=keep, threads=native.threads()

@@ -131,7 +131,8 @@ class Block(nn.Module):
         """``Float[T, D]`` -> ``Float[T, D]``; with ``at Long[N]``, ascending, of these tokens alone."""
         weight, bias, dim = self.project.weight, self.project.bias, self.dim
         known = nn.functional.linear(value, weight[dim:], bias[dim:])  # [T, 2D]: keys, values
-        silent = noise is None and attention.serves(value, known)
+        # queries come of what keys come of, and of a norm that may learn beside frozen projections
+        silent = noise is None and attention.serves(known, *self.norm.parameters())
         query = self.norm(value[at] if silent and at is not None else value)
         asking = nn.functional.linear(query, weight[:dim], bias[:dim]) / math.sqrt(dim // self.heads)
         if silent:

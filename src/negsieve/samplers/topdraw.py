@@ -17,7 +17,7 @@ from negsieve.samplers.base import Learner, Stage
 from negsieve.samplers.rankband import RankBand
 from negsieve.samplers.select import choose, masked_scores
 from negsieve.samplers.similar import SimilarTo
-from negsieve.scorers import Dot, Scorer
+from negsieve.scorers import Crossed, Dot, Scorer
 from negsieve.types import Batch, Negatives
 
 
@@ -73,7 +73,7 @@ def _of_band(parts: Sequence[Learner], batch: Batch, scorer: Scorer) -> dict | N
     band, filters = parts[0], parts[1:]
     if type(band) is not RankBand or len(filters) > 1 or any(type(one) is not SimilarTo for one in filters):
         return None
-    if not isinstance(scorer, Dot) or len(scorer.table) != band.n_items or not len(band.candidate):
+    if type(scorer) not in (Dot, Crossed) or len(scorer.table) != band.n_items or not len(band.candidate):
         return None
     if not score.serves(scorer.query_side, scorer.table, batch.user):
         return None
