@@ -46,3 +46,11 @@ def test_a_run_tells_before_it_trains_and_records_its_peak(small, tmp_path, engi
     most = re.search(r"memory (\d+) MB at most", log)
     assert int(most[1]) >= int(line[2])
     assert line.start() < log.index("finished after") < most.start()
+
+
+def test_more_memory_before_the_run_than_in_it_is_told(monkeypatch):
+    told = {"held": 300_000_000, "step": 20_000_000, "total": 320_000_000}
+    monkeypatch.setattr(memory, "peak", lambda: 900_000_000)
+    assert memory.words(told) == "about 320 MB: 300 held, 20 step; 900 MB were held for a while before"
+    monkeypatch.setattr(memory, "peak", lambda: 310_000_000)
+    assert memory.words(told) == "about 320 MB: 300 held, 20 step"

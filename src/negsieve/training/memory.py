@@ -52,6 +52,8 @@ def expected(model: Model, sampler: Sampler, config: TrainConfig, *, chunk: int,
 
 
 def words(told: dict[str, int]) -> str:
-    """``about 420 MB: 310 held, 36 optimiser, ..``."""
+    """``about 420 MB: 310 held, 36 optimiser, ..``; and what reading took, where that was more."""
     parts = ", ".join(f"{value / 1e6:.0f} {name}" for name, value in told.items() if name != "total")
-    return f"about {told['total'] / 1e6:.0f} MB: {parts}"
+    before = peak()
+    more = f"; {before / 1e6:.0f} MB were held for a while before" if before > told["total"] else ""
+    return f"about {told['total'] / 1e6:.0f} MB: {parts}{more}"
