@@ -16,7 +16,14 @@ from .published import METRICS, within
 from .work import Work
 
 SAMPLED = "sampled99/"
-TESTED = ("ndcg@10", "hr@10")
+TESTED = {
+    SAMPLED + "ndcg@10": "ndcg@10",
+    SAMPLED + "hr@10": "hr@10",
+    "ndcg@10": "ndcg@10, all items",
+    "hr@10": "hr@10, all items",
+}
+"""What is tested per user, and what it is called: among the drawn items as published, and in full ranking."""
+
 AGAINST = (UNS, BASELINES["DNS*"], BASELINES["DNS"])
 """The samplers that others are tested against, on the same model; DNS only where DNS* is no row."""
 
@@ -132,12 +139,11 @@ def _origins(done: list[Run], results: list[dict[str, Any]]) -> dict[str, float]
 
 
 def _tested(base: Row, labels: list[str], done: dict[str, list[Run]]) -> list[dict[str, Any]]:
-    """Rows against one, per user on the same drawn items, p corrected over the rows; nothing where it was not run."""
+    """Rows against one, per user on the same items, p corrected over the rows; nothing where it was not run."""
     tests: list[dict[str, Any]] = []
     if not done[base.label]:
         return tests
-    for metric in TESTED:
-        name = SAMPLED + metric
+    for name, metric in TESTED.items():
         per_user = {label: [read_per_user(run.path, name) for run in done[label]] for label in labels if done[label]}
         for row in against_baseline(per_user, base.label, metric=name):
             if row.against is None:
