@@ -27,8 +27,10 @@ typedef float AnyFour __attribute__((vector_size(16), aligned(4), may_alias));
 }
 
 inline float folded(const float* lane) {
-    const AnyEight* half = reinterpret_cast<const AnyEight*>(lane);
-    return folded(half[0], half[1]);
+    Eight low, high;  // copies: floats are where a reference to Eight may not point
+    std::memcpy(&low, lane, sizeof low);
+    std::memcpy(&high, lane + 8, sizeof high);
+    return folded(low, high);
 }
 
 // <a, b>. D is the width where it is known at compile time, else 0.
