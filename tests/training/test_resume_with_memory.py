@@ -8,7 +8,6 @@ import torch
 from negsieve.config import resolve
 from negsieve.store.run import Run
 from negsieve.training import session
-from negsieve.training.watch import Silent
 
 SAMPLERS = {
     "srns": ("memory.source.item", "memory.stages.0.history.query"),
@@ -17,26 +16,13 @@ SAMPLERS = {
 }
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
-class KillAt(Silent):
-    def __init__(self, epoch, step):
-        self.at = (epoch, step)
-
-    def step(self, epoch, step):
-        if (epoch, step) == self.at:
-            raise Killed
-
-
 def everything(path) -> dict[str, torch.Tensor]:
     groups = Run(path).load_latest().groups
     return {f"{group}.{name}": value for group, held in groups.items() for name, value in held.items()}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_run_killed_inside_an_epoch_goes_on_alike(small, tmp_path, sampler):
+def test_a_run_killed_inside_an_epoch_goes_on_alike(small, tmp_path, sampler, stopping):
     train = {
         "epochs": 3,
         "batch_size": 48,
@@ -48,8 +34,8 @@ def test_a_run_killed_inside_an_epoch_goes_on_alike(small, tmp_path, sampler):
     }
     config = resolve({"train": train, "model": "mf:dim=8", "sampler": sampler, "evaluate": {"metrics": ["recall@5"]}})
     session.start(config, small, path=tmp_path / "whole")
-    with pytest.raises(Killed):
-        session.start(config, small, path=tmp_path / "cut", watch=KillAt(1, 4))
+    with pytest.raises(stopping.Killed):
+        session.start(config, small, path=tmp_path / "cut", watch=stopping.At(1, 4))
     assert Run(tmp_path / "cut").load_latest().state["standing"]["step"] % 6 != 0  # not at the start of an epoch
     session.resume(tmp_path / "cut")
     whole, cut = everything(tmp_path / "whole"), everything(tmp_path / "cut")

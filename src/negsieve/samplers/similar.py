@@ -42,7 +42,7 @@ class SimilarTo(Stage):
     inverted  keeps what is like the positive, ``cos(j, i) >= s_d``: a control of the filter's direction
 
     Shapes stay: what is filtered becomes ``keep=False``. Before the first refresh nothing is. Cost: one cosine a
-    candidate; a clustering ``2 rounds I clusters D``. Ma et al., RecSys 2023, Eqs. 4 and 8. (Their text keeps what is
+    candidate; a clustering ``rounds I clusters D``. Ma et al., RecSys 2023, Eqs. 4 and 8. (Their text keeps what is
     above the bound, read literally; their code, their figure and their reasons keep what is below.)
     """
 
