@@ -195,7 +195,7 @@ def _distinct(log: Interactions, rows: np.ndarray, rules: dict, dropped: dict[st
         return rows, rating
     item, n_items = _items(log, rules)
     key = log.user * n_items + item  # [n]
-    if _all_differ(key[rows]):
+    if _all_differ(key if len(rows) == len(key) else key[rows]):
         return rows, rating
     if log.part is not None:
         _, group = np.unique(key[rows], return_inverse=True)

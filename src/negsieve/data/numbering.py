@@ -11,7 +11,8 @@ from negsieve.data.intake import Intake
 from negsieve.data.interactions import Interactions
 from negsieve.data.vocabulary import Vocabulary
 
-CHUNK = 1_000_000
+STRETCH = 122_880
+"""Rows that are numbered together at least: as many as DuckDB keeps together."""
 _TYPES = {
     "user": np.int64,
     "item": np.int64,
@@ -35,8 +36,8 @@ def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -
     """The rows of ``table`` in order, as dense numbers. ``roles``: the columns that the log has.
 
     Neither the number of threads nor the memory limit can change a bit of the result: a number is
-    the rank of an id's first row, and rows are fetched by place. Memory: the columns of
-    ``Interactions`` and the distinct ids; everything else may spill.
+    the rank of an id's first row, and rows are put where they stood. Memory: the columns of
+    ``Interactions``, the distinct ids and a stretch of rows; everything else may spill.
 
     A column of positions is spent here: the places of a user's rows stay the user's, and get the rows in the
     order of their positions, those of equal position as they stood.
@@ -47,11 +48,7 @@ def numbered(intake: Intake, *, table: str, roles: tuple[str, ...], kind: str) -
     values["timestamp"] = judge.time('log."timestamp"', kind=kind)
     values["split"] = judge.part('log."split"')
     values["position"] = judge.number('log."position"')
-    joins = " ".join(f'JOIN {held.table} ON log."{role}" = {held.table}.text' for role, held in names.items())
-    chosen = ", ".join(f'{values[role]} AS "{role}"' for role in roles)
-    intake.run(f"CREATE TABLE dense AS SELECT {chosen} FROM {table} AS log {joins} ORDER BY log.rowid")
-    arrays = _in_order(_fetched(intake, roles))
-    intake.run("DROP TABLE dense")
+    arrays = _in_order(_fetched(intake, table, {role: values[role] for role in roles}, names))
     return Interactions(
         user=arrays["user"],
         item=arrays["item"],
@@ -78,17 +75,26 @@ def _names(intake: Intake, table: str, role: str) -> _Names:
     return _Names(held, texts)
 
 
-def _fetched(intake: Intake, roles: tuple[str, ...]) -> dict[str, np.ndarray]:
-    n = intake.run("SELECT count(*) FROM dense")[0][0]
-    arrays = {role: np.empty(n, dtype=_TYPES[role]) for role in roles}
-    for start in range(0, n, CHUNK):
-        end = min(start + CHUNK, n)
-        rows = intake.con.execute(
-            f"SELECT * FROM dense WHERE rowid >= {start} AND rowid < {end} ORDER BY rowid"
-        ).fetchnumpy()
+def _fetched(intake: Intake, table: str, values: dict[str, str], names: dict[str, _Names]) -> dict[str, np.ndarray]:
+    """The SQL ``values`` of all rows by role, in the order of the rows.
+
+    A stretch of the table at a time, so that beside text and arrays there is never more than a stretch of numbers.
+    Each stretch looks its ids up in tables of all ids, which must not cost more to build than the look-ups.
+    """
+    joins = " ".join(f'JOIN {held.table} ON log."{role}" = {held.table}.text' for role, held in names.items())
+    chosen = ", ".join(f'{value} AS "{role}"' for role, value in values.items())
+    query = f"SELECT log.rowid AS place, {chosen} FROM {table} AS log {joins} WHERE log.rowid"
+    n, last = intake.run(f"SELECT count(*), max(rowid) FROM {table}")[0]
+    arrays = {role: np.empty(n, dtype=_TYPES[role]) for role in values}
+    stretch, done = max(STRETCH, 2 * sum(len(held.texts) for held in names.values())), 0
+    for start in range(0, last + 1 if n else 0, stretch):
+        rows = intake.con.execute(f"{query} BETWEEN {start} AND {start + stretch - 1}").fetchnumpy()
+        order = rows["place"].argsort(kind="stable")
         for role, array in arrays.items():
             column = rows[role]
-            array[start:end] = column.filled(np.nan) if role == "rating" and np.ma.isMaskedArray(column) else column
+            column = column.filled(np.nan) if role == "rating" and np.ma.isMaskedArray(column) else column
+            array[done : done + len(order)] = column[order]
+        done += len(order)
     return arrays
 
 
