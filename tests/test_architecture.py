@@ -10,8 +10,9 @@ import pytest
 import negsieve
 
 SOURCE = Path(negsieve.__file__).parent
-LEAVES = {"errors", "types", "rng", "seen", "histories", "spec", "schedule", "kernels", "cores"}
+LEAVES = {"arrow", "errors", "types", "rng", "seen", "histories", "spec", "schedule", "kernels", "cores"}
 EDGES = {
+    "arrow": set(),
     "errors": set(),
     "types": set(),
     "rng": {"kernels"},
@@ -29,13 +30,13 @@ EDGES = {
     "models": LEAVES | {"scorers"},
     "layers": {"errors"},
     "config": {"errors", "layers", "schedule", "recbole"},
-    "store": {"errors", "kernels"},
+    "store": {"arrow", "errors", "kernels"},
     "evaluation": LEAVES | {"data", "scorers"},
     "lab": LEAVES | {"data", "samplers", "evaluation", "scorers"},
     "trained": LEAVES | {"config", "data", "models", "store"},
     "lists": LEAVES | {"trained", "data", "evaluation", "scorers"},
     "tables": {"errors", "store"},
-    "vectors": {"errors", "lists", "trained", "store"},
+    "vectors": {"arrow", "errors", "lists", "trained", "store"},
     "report": {"errors", "store"},
     "testing": LEAVES | {"samplers", "scorers", "store"},
 }

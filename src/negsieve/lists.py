@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from negsieve import arrow
 from negsieve.data.dataset import PARTS
 from negsieve.errors import CapabilityError, UsageError
 from negsieve.evaluation.fallback import ServeCold, knowing
@@ -112,12 +113,12 @@ def _table(
     number = item[row, place]
     columns: dict[str, pa.Array] = {}
     for name, values in left.items():
-        columns[name] = pa.array(values, pa.string()).take(pa.array(row))
-    columns["rank"] = pa.array(place + 1, pa.int32())
-    columns[column] = pa.array(list(trained.dataset.items), pa.string()).take(pa.array(number))
-    columns["score"] = pa.array(score[row, place], pa.float32())
+        columns[name] = arrow.texts(values).take(arrow.numbers(row))
+    columns["rank"] = arrow.numbers((place + 1).astype(np.int32))
+    columns[column] = arrow.texts(trained.dataset.items).take(arrow.numbers(number))
+    columns["score"] = arrow.numbers(score[row, place].astype(np.float32, copy=False))
     for name, values in right.items():
-        columns[name] = pa.array(values[row])
+        columns[name] = arrow.column(values[row])
     if trained.dataset.titles is not None:
-        columns["title"] = pa.array(trained.dataset.titles, pa.string()).take(pa.array(number))
+        columns["title"] = arrow.texts(trained.dataset.titles).take(arrow.numbers(number))
     return pa.table(columns)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from negsieve import arrow
 from negsieve.errors import CannotCreate, UsageError
 from negsieve.lists import towers
 from negsieve.store.atomic import json_text, whole_folder
@@ -57,10 +58,10 @@ def export(run: str | Path | Trained, out: str | Path, *, format: str = "parquet
                     one for one, known_one in zip(ids, known.tolist(), strict=True) if not known_one
                 ]
             else:
-                flat = pa.array(vectors.reshape(-1), pa.float32())
+                flat = arrow.numbers(vectors.reshape(-1))
                 table = {
-                    "id": pa.array(list(ids), pa.string()),
-                    "known": pa.array(known.numpy()),
+                    "id": arrow.texts(ids),
+                    "known": arrow.numbers(known.numpy()),
                     "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
                 }
                 pq.write_table(pa.table(table), folder / f"{side}.parquet", write_page_checksum=True)

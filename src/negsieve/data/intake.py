@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from negsieve.arrow import texts
 from negsieve.data import delimited, textlines
 from negsieve.data.columns import ALIASES, Columns, resolve
 from negsieve.data.rejects import Rejects
@@ -108,7 +109,7 @@ class Intake:
         lines = textlines.Lines(piece.place, order=order, roles=own)
         target = ", ".join(f'"{role}"' for role in own)
         for batch in textlines.batches(lines.rows(_parser(kind, columns, own))):
-            arrays = [pa.array(side, type=pa.large_string()) for side in zip(*batch, strict=True)]
+            arrays = [texts(side, pa.large_string()) for side in zip(*batch, strict=True)]
             self.con.register("batch", pa.table(arrays, names=list(own)))
             self.run(f"INSERT INTO {table} ({target}) SELECT {target} FROM batch")
             self.con.unregister("batch")

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from negsieve import arrow
 from negsieve.data.dataset import Dataset
 from negsieve.data.domains import SourceRows
 from negsieve.data.interactions import Interactions
@@ -41,9 +42,9 @@ def write(dataset: Dataset, folder: Path) -> None:
     """
     folder = Path(folder)
     log = dataset.interactions
-    items = {"item_id": pa.array(list(log.items), pa.large_string())}
+    items = {"item_id": arrow.texts(log.items, pa.large_string())}
     if log.titles is not None:
-        items["title"] = pa.array(log.titles, pa.large_string())
+        items["title"] = arrow.texts(log.titles, pa.large_string())
     rows = {name: getattr(log, name) for name in ("user", "item")} | {"part": dataset.part}
     rows |= {name: getattr(log, name) for name in _OPTIONAL if getattr(log, name) is not None}
     given = log.part if log.part is not None and not np.array_equal(log.part, dataset.part) else None
@@ -52,14 +53,14 @@ def write(dataset: Dataset, folder: Path) -> None:
     if dataset.aside is not None:
         rows[_PLACE] = dataset.aside.target
     tables = (
-        {"user_id": pa.array(list(log.users), pa.large_string())},
+        {"user_id": arrow.texts(log.users, pa.large_string())},
         items,
-        {name: pa.array(column) for name, column in rows.items()},
+        {name: arrow.numbers(column) for name, column in rows.items()},
     )
     tables = dict(zip(_FILES, tables, strict=True))
     if dataset.explicit is not None:
         pairs = {"user": dataset.explicit.owner, "item": dataset.explicit.item}
-        tables[_NEGATIVES] = {name: pa.array(column.cpu().numpy()) for name, column in pairs.items()}
+        tables[_NEGATIVES] = {name: arrow.numbers(column.cpu().numpy()) for name, column in pairs.items()}
     if dataset.aside is not None:
         tables |= dict(zip(_SOURCE, _source_tables(dataset.aside), strict=True))
     for name, columns in tables.items():
@@ -125,14 +126,14 @@ def _source_tables(aside: SourceRows) -> tuple[dict[str, pa.Array], dict[str, pa
     domain = np.repeat(np.arange(len(aside.items), dtype=np.int16), [len(ids) for ids in aside.items])
     rows = {name: getattr(aside, name) for name in ("user", "item", "row", "timestamp")}
     return (
-        {"item_id": pa.array(texts, pa.large_string()), "domain": pa.array(domain)},
-        {name: pa.array(column) for name, column in rows.items() if column is not None},
+        {"item_id": arrow.texts(texts, pa.large_string()), "domain": arrow.numbers(domain)},
+        {name: arrow.numbers(column) for name, column in rows.items() if column is not None},
     )
 
 
 def _source(folder: Path, target_rows: pa.Table, domains: list[str]) -> SourceRows:
     items, rows = (_table(folder / name) for name in _SOURCE)
-    texts, domain = items["item_id"].to_pylist(), items["domain"].to_numpy()
+    texts, domain = items["item_id"].to_pylist(), arrow.array(items["domain"])
     ends = np.searchsorted(domain, np.arange(len(domains) + 1))
     return SourceRows(
         *(_array(rows, name, np.int64) for name in ("user", "item", "row")),
@@ -166,7 +167,7 @@ def _manifest(file: Path) -> dict:
 
 def _table(file: Path) -> pa.Table:
     try:
-        return pq.read_table(file, page_checksum_verification=True, memory_map=False)
+        return arrow.read_parquet(file)
     except (pa.ArrowException, OSError) as fault:
         raise DataError(f"cannot be read as Parquet: {str(fault).splitlines()[0]}", file=file) from None
 
@@ -174,7 +175,7 @@ def _table(file: Path) -> pa.Table:
 def _array(rows: pa.Table, name: str, kind: type) -> np.ndarray | None:
     if name not in rows.column_names:
         return None
-    return np.array(rows[name].to_numpy(), dtype=kind)
+    return arrow.array(rows[name]).astype(kind, copy=False)
 
 
 def _sha(file: Path) -> str:

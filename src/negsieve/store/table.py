@@ -13,8 +13,10 @@ def write_table(path: str | Path, table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from negsieve import arrow
+
     if not isinstance(table, pa.Table):
-        table = pa.table({name: pa.array(column) for name, column in table.items()})
+        table = pa.table({name: arrow.column(column) for name, column in table.items()})
     with replacing(path, size=table.nbytes) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True, compression="zstd")
 
@@ -25,12 +27,13 @@ def read_table(path: str | Path):
     Raises MissingInput, or DataError naming the file when it is truncated or altered.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from negsieve.arrow import read_parquet
 
     path = Path(path)
     if not path.is_file():
         raise MissingInput(f"{path}: no such file")
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        return read_parquet(path)
     except (pa.ArrowException, OSError) as problem:
         raise DataError(f"found a truncated or altered Parquet file: {problem}", file=path) from None

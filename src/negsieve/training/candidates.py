@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from negsieve.arrow import array, numbers
 from negsieve.evaluation.evaluator import Evaluator
 from negsieve.store.run import Run
 from negsieve.store.table import read_table, write_table
@@ -28,10 +29,10 @@ def kept(run: Run, n_negatives: int, *, seed: int = _SEED) -> dict[str, dict[str
             table = read_table(path)
             column = {name: table[name].combine_chunks() for name in table.column_names}
             found[part] = {
-                "user": column["user"].to_numpy().copy(),
-                "item": column["item"].to_numpy().copy(),
-                "negatives": column["negatives"].flatten().to_numpy().copy().reshape(len(table), n_negatives),
-                "seed": column["seed"].to_numpy()[:1].copy().reshape(()) if len(table) else np.asarray(0),
+                "user": array(column["user"]),
+                "item": array(column["item"]),
+                "negatives": array(column["negatives"].flatten()).reshape(len(table), n_negatives),
+                "seed": array(column["seed"])[:1].reshape(()) if len(table) else np.asarray(0),
             }
     return found
 
@@ -42,7 +43,7 @@ def keep(run: Run, evaluator: Evaluator, *, parts: Iterable[str], n_negatives: i
         path = _path(run, part, n_negatives, seed)
         if not path.is_file():
             drawn = evaluator.candidates(part)
-            negatives = pa.FixedSizeListArray.from_arrays(pa.array(drawn["negatives"].reshape(-1)), n_negatives)
+            negatives = pa.FixedSizeListArray.from_arrays(numbers(drawn["negatives"].reshape(-1)), n_negatives)
             columns = {"user": drawn["user"], "item": drawn["item"], "negatives": negatives}
             write_table(path, columns | {"seed": np.full(len(drawn["user"]), int(drawn["seed"]))})
 
