@@ -41,13 +41,13 @@ class Seen(nn.Module):
         for name, side, bound in (("user", user, self.n_users), ("item", item, self.n_items)):
             if len(side) and not (0 <= int(side.min()) and int(side.max()) < bound):
                 raise ValueError(f"{name} ids run {int(side.min())}..{int(side.max())}, wanted 0..{bound - 1}")
-        key = torch.unique(user * self.n_items + item)  # sorted  # [n]
+        key = _distinct((user * self.n_items).add_(item))  # [n]
         owner = key // max(self.n_items, 1)
         degree = torch.bincount(owner, minlength=self.n_users)
         offset = torch.zeros(self.n_users + 1, dtype=torch.long)
         offset[1:] = degree.cumsum(0)
         self._longest = int(degree.max()) if self.n_users else 0
-        self.register_buffer("packed", (key - owner * self.n_items).int(), persistent=False)
+        self.register_buffer("packed", key.sub_(owner.mul_(self.n_items)).int(), persistent=False)
         self.register_buffer("offset", offset, persistent=False)
 
     def __len__(self) -> int:
@@ -110,6 +110,13 @@ class Seen(nn.Module):
         """The pairs of some users as ``(row [n], item [n])``, where row is the place in ``user``."""
         row, item = pairs(user, self.rows)
         return row, item.long()
+
+
+def _distinct(key: Tensor) -> Tensor:
+    """The distinct numbers of ``Long[n]``, ascending, in memory of their own: a sort, and a copy only of repeats."""
+    key = key.sort().values
+    again = key[1:] == key[:-1]
+    return torch.cat([key[:1], key[1:][~again]]) if bool(again.any()) else key
 
 
 def _long(side) -> Tensor:

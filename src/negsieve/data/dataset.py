@@ -60,12 +60,19 @@ class Dataset:
 
     def rows(self, *parts: str) -> np.ndarray:
         """Places of the rows in the named parts, ascending: ``int64[m]``."""
-        return np.flatnonzero(np.isin(self.part, [PARTS.index(part) for part in parts]))
+        return np.flatnonzero(self._inside(parts))
+
+    def _inside(self, parts: tuple[str, ...]) -> np.ndarray:
+        """Whether each row is in one of the named parts: ``bool[n]``."""
+        inside = np.zeros(len(self.part), dtype=bool)
+        for part in parts:
+            inside |= self.part == PARTS.index(part)
+        return inside
 
     def pairs(self, *parts: str) -> tuple[Tensor, Tensor]:
         """``(user Long[m], item Long[m])`` of the rows in the named parts, in input order."""
-        rows, log = self.rows(*parts), self.interactions
-        return tuple(torch.from_numpy(side[rows].astype(np.int64, copy=False)) for side in (log.user, log.item))
+        inside, log = self._inside(parts), self.interactions
+        return tuple(torch.from_numpy(side[inside].astype(np.int64, copy=False)) for side in (log.user, log.item))
 
     def seen(self, *parts: str, oracle: bool = False) -> Seen:
         """The index of the named parts; its ``part`` says which. ``oracle``: samplers may read it whatever it is.

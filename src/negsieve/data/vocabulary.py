@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -15,9 +16,13 @@ class Vocabulary(Sequence[str]):
     def __init__(self, ids: Iterable[str], *, kind: str = "id") -> None:
         self.kind = kind
         self._ids = list(ids)
-        self._place = {text: place for place, text in enumerate(self._ids)}
-        if len(self._place) != len(self._ids):
-            raise ValueError(f"{kind} ids repeat: {len(self._ids)} given, {len(self._place)} distinct")
+        if (distinct := len(set(self._ids))) != len(self._ids):
+            raise ValueError(f"{kind} ids repeat: {len(self._ids)} given, {distinct} distinct")
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        """The number of each id; most runs only ever name numbers, and do without."""
+        return {text: place for place, text in enumerate(self._ids)}
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -139,6 +139,7 @@ def _work(
     watch: Watcher | None,
 ) -> dict[str, Any]:
     begun = time.perf_counter()
+    memory.give_back()  # of reading and storing the data
     engine, kernels = _engine_of(run), native.name() or "none"
     run.log(f"{config.model}, {config.sampler}, {config.loss} on {dataset.name} ({dataset.hash[:12]}), {device}")
     run.log(f"engine {engine}, kernels {kernels}, threads {torch.get_num_threads()}")

@@ -104,11 +104,15 @@ class Trainer:
 
     def memory(self) -> str:
         """What this process will hold at most, in words; on a GPU the tables lie there."""
-        by_autograd = self.engine.name == TorchEngine.name
-        chunk = self.evaluator.chunk
-        return memory.words(
-            memory.expected(self.model, self.sampler, self.config, chunk=chunk, by_autograd=by_autograd)
+        told = memory.expected(
+            self.model,
+            self.sampler,
+            self.config,
+            chunk=self.evaluator.chunk,
+            by_autograd=self.engine.name == TorchEngine.name,
+            remembered=sum(one.nbytes for one in self.engine.pack()[0].values()),
         )
+        return memory.words(told)
 
     def fit(self) -> Standing:
         """Trains to the end, or to the first reason to stop. Raises Interrupted after saving on a signal."""
