@@ -12,7 +12,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,18 +95,31 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_new(path: str | Path, data: bytes, *, named: str | Path | None = None) -> str:
-    """Writes and fsyncs a file that must not exist yet; returns its SHA-256. Errors speak of ``named``."""
-    view, done = memoryview(data), 0
-    with _writing(named or path, len(data)):
+def write_new(
+    path: str | Path,
+    data: bytes | Iterable[bytes | memoryview],
+    *,
+    named: str | Path | None = None,
+    size: int | None = None,
+) -> str:
+    """Writes and fsyncs a file that must not exist yet; returns its SHA-256. Errors speak of ``named`` and ``size``.
+
+    data  the bytes, or pieces of them in order
+    """
+    pieces = [data] if isinstance(data, bytes) else data
+    digest = hashlib.sha256()
+    with _writing(named or path, len(data) if isinstance(data, bytes) else size):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            while done < len(view):
-                done += os.write(fd, view[done : done + _CHUNK])
+            for piece in pieces:
+                digest.update(piece)
+                view, done = memoryview(piece), 0
+                while done < len(view):
+                    done += os.write(fd, view[done : done + _CHUNK])
             os.fsync(fd)
         finally:
             os.close(fd)
-    return hashlib.sha256(data).hexdigest()
+    return digest.hexdigest()
 
 
 @contextmanager

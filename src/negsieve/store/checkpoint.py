@@ -22,6 +22,7 @@ from negsieve.errors import CheckpointError, DataError, MissingInput, StorageErr
 from negsieve.store.atomic import json_text, need, remove, whole_folder, write_new
 from negsieve.store.optimiser import pack_optimiser, unpack_optimiser
 from negsieve.store.strict import LARGEST, parse_json
+from negsieve.store.tensors import file_of
 
 __all__ = ["Checkpoint", "latest", "load", "pack_optimiser", "save", "steps", "unpack_optimiser", "verify"]
 
@@ -58,8 +59,8 @@ def save(
     newest  how many of the newest checkpoints stay; older ones go once this one is in place
     keep    steps that stay in any case
 
-    Raises StorageError when the disk is full, with the earlier checkpoints intact. Memory: two
-    copies of the largest group while it is written. Cost: an fsync a file and four more.
+    Raises StorageError when the disk is full, with the earlier checkpoints intact. Memory: a
+    copy of the largest tensor that is not on the CPU in one piece. Cost: an fsync a file and four more.
     """
     root = Path(root)
     for group in groups:
@@ -74,10 +75,9 @@ def save(
     with whole_folder(folder, replace=True) as temporary:
         files = {}
         for group, tensors in groups.items():
-            data = safetensors.torch.save(_own_storage(tensors))
-            name = f"{group}.safetensors"
-            files[name] = {"sha256": write_new(temporary / name, data, named=folder / name), "bytes": len(data)}
-            del data
+            name, (size, pieces) = f"{group}.safetensors", file_of(tensors)
+            sha = write_new(temporary / name, pieces, named=folder / name, size=size)
+            files[name] = {"sha256": sha, "bytes": size}
         write_new(temporary / MANIFEST, _manifest(step, files, state), named=folder / MANIFEST)
     _prune(root, folder, newest, set(keep))
     return folder
@@ -145,19 +145,6 @@ def steps(root: str | Path) -> dict[int, Path]:
 
 class _OtherVersionError(CheckpointError):
     """A checkpoint in a format that this version of the package does not read."""
-
-
-def _own_storage(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, each contiguous in memory of its own, as safetensors wants them."""
-    out, seen = {}, set()
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().contiguous()
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != tensor.numel() * tensor.element_size():
-            tensor = tensor.clone()
-        seen.add(tensor.untyped_storage().data_ptr())
-        out[name] = tensor
-    return out
 
 
 def _manifest(step: int, files: dict, state: dict) -> bytes:
