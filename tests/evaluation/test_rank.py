@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from negsieve.errors import NegsieveError, UsageError
 from negsieve.evaluation.fallback import Popular
-from negsieve.evaluation.rank import TopK, best, lists, top_k
+from negsieve.evaluation.rank import TopK, best, lists, scored, top_k
 from negsieve.kernels import native
 from negsieve.scorers import Dot, Function, Towers
 from negsieve.seen import Seen
@@ -197,3 +199,12 @@ def test_cuda_lists_equal_cpu_lists():
         Towers(torch.eye(40).cuda(), score.T.cuda()), torch.arange(40).cuda(), 11, n_items=90, mask=[mask], chunk=16
     )
     assert there.item.is_cuda and torch.equal(here.item, there.item.cpu())
+
+
+def test_one_chunk_of_scores_is_held_at_a_time():
+    towers, held = Towers(torch.randn(9, 4), torch.randn(20, 4)), []
+    for user, score in scored(towers, torch.arange(9), n_items=20, chunk=4):
+        assert all(one() is None for one in held) and score.shape == (len(user), 20)
+        held.append(weakref.ref(score))
+        del score
+    assert len(held) == 3

@@ -50,6 +50,17 @@ def test_a_list_may_be_longer_than_the_items_that_are_left(k):
 
 
 @compiled
+@pytest.mark.parametrize("items", [1, 47, 48, 49, 300])
+def test_a_table_is_laid_out_a_stretch_at_a_time_as_in_one_go(items, monkeypatch):
+    table, allowed = torch.randn(items, 8, generator=torch.Generator().manual_seed(items)), torch.arange(items) % 7 > 0
+    whole = [rank.lay_out(table, allowed=one).panels for one in (None, allowed)]
+    monkeypatch.setattr(rank, "_LAID", 3 * native.module().panel)
+    for one, wanted in zip((None, allowed), whole, strict=True):
+        found = rank.lay_out(table, allowed=one).panels
+        assert all(torch.equal(getattr(found, name), getattr(wanted, name)) for name in wanted.__slots__)
+
+
+@compiled
 @pytest.mark.parametrize("k", [3, 600])
 def test_items_that_are_not_allowed_never_appear(k):
     query, table = whole((31, 16), 3, 4), whole((5000, 16), 3, 5)

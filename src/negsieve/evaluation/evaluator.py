@@ -220,6 +220,7 @@ class Evaluator:
         auc = []
         for own, score in scored(encoder, users, chunk=self.chunk, **how):
             auc.append(pair_auc(score, *held.seen.of(own.to(held.seen.offset.device))))
+            del score  # before the next are made
         return top, torch.cat(auc)
 
     def _sampled(self, encoder: Encoder, part: str, held: _Held) -> Evaluation:

@@ -25,7 +25,7 @@ CHUNK = 256
 depend on it; the compiled ranking of a ``Dot`` does not."""
 
 _NEVER = float("-inf")
-_TOGETHER = 64  # chunks whose excluded items are sought together
+_TOGETHER = 16  # chunks whose excluded items are sought together
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,7 @@ def scored(
         with torch.no_grad():
             score = _masked(every_score(encoder(Batch(user)), user, n_items=n_items), user, mask, allowed)
         yield user, score
+        del score  # before the next are made
 
 
 def every_score(scorer: Scorer, user: Tensor, *, n_items: int) -> Tensor:

@@ -17,6 +17,7 @@ SAMPLE = 1024  # items from whose scores a first threshold is guessed; a wrong g
 _NEVER = float("-inf")
 _TIED_ROWS = 64  # rows whose boundary ties are settled together: bounds the slow path's memory
 _ROWS = 256  # rows that the twin scores together
+_LAID = 8192  # items that are laid out together, a multiple of a panel: bounds what beside the panels is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ def lay_out(table: Tensor, *, allowed: Tensor | None = None) -> Catalogue:
     table = table.detach()
     if not serves(table):
         return Catalogue(table, item)
-    norm = torch.linalg.vector_norm(table[item], dim=1, dtype=torch.double)  # NaN sorts as the greatest
-    norm, order = norm.sort(descending=True, stable=True)
+    norm = torch.cat([torch.linalg.vector_norm(table[some], dim=1, dtype=torch.double) for some in item.split(_LAID)])
+    norm, order = norm.sort(descending=True, stable=True)  # NaN sorts as the greatest
     column = item[order]
     place = torch.full((len(table),), -1, dtype=torch.int32)
     place[column] = torch.arange(len(column), dtype=torch.int32)
@@ -70,7 +71,7 @@ def lay_out(table: Tensor, *, allowed: Tensor | None = None) -> Catalogue:
     if len(column) >= 4 * SAMPLE:
         chosen = column[torch.arange(SAMPLE) * len(column) // SAMPLE]
     bound = norm[:: native.module().panel].contiguous()
-    return Catalogue(table, item, Panels(column.int(), place, _pack(table[column]), bound, _pack(table[chosen])))
+    return Catalogue(table, item, Panels(column.int(), place, _pack(table, column), bound, _pack(table, chosen)))
 
 
 def top_dots(
@@ -185,9 +186,10 @@ def _out(like: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _pack(table: Tensor) -> Tensor:
-    """``Float[n, D]`` -> ``Float[ceil(n / W), D, W]``, zero beyond the last item."""
+def _pack(table: Tensor, item: Tensor) -> Tensor:
+    """Rows ``item Long[n]`` of ``table Float[I, D]`` -> ``Float[ceil(n / W), D, W]``, zero beyond the last."""
     wide = native.module().panel
-    panels = table.new_empty((-(-len(table) // wide), table.shape[1], wide))
-    native.module().pack_items(table.contiguous(), panels, native.threads())
+    panels = table.new_empty((-(-len(item) // wide), table.shape[1], wide))
+    for some, place in zip(item.split(_LAID), panels.split(_LAID // wide), strict=True):
+        native.module().pack_items(table[some], place, native.threads())
     return panels

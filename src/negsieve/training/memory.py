@@ -14,11 +14,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from negsieve.config import TrainConfig
+from negsieve.kernels import rank
 from negsieve.models.base import Model
 from negsieve.samplers.base import Sampler
 
 _MOMENTS = {"adam": 2, "adamw": 2, "sparse_adam": 2, "adagrad": 1}
 _SCORES = 3  # a chunk's scores, their copy without what is masked, and room to sort
+_SERVED = 1  # compiled ranking stores none, but AUC reads a chunk's, and the items laid out take about as much
 _PAGE = resource.getpagesize()
 
 
@@ -63,7 +65,7 @@ def expected(
         "held": held(),
         "optimiser": max(moments * tables - remembered, 0),
         "step": step + (tables if by_autograd else 0),
-        "ranking": chunk * model.n_items * 4 * _SCORES,
+        "ranking": chunk * model.n_items * 4 * (_SERVED if rank.serves(*model.parameters()) else _SCORES),
     }
     return told | {"total": sum(told.values())}
 

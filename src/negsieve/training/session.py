@@ -178,6 +178,8 @@ def _work(
         run.log(f"resumed at epoch {trainer.standing.epoch}, step {trainer.standing.step}")
         before = sum(sum(record["seconds"].values()) for record in run.metrics())
     trainer.fit()
+    trainer.release()
+    memory.give_back()  # what the final evaluation may need as much of
     result = _finish(run, config, dataset, trainer, lambda: before + time.perf_counter() - begun)
     trainer.watch.end(result)
     return result
@@ -206,7 +208,7 @@ def _finish(
         "sampler": config.sampler,
         "loss": config.loss,
         "seed": config.train.seed,
-        "engine": trainer.engine.name,
+        "engine": _engine_of(run),
         "kernels": native.name() or "none",
         "best_epoch": best,
         "epochs": standing.epoch,

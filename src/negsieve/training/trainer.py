@@ -127,6 +127,10 @@ class Trainer:
             self.standing.stopped = "all epochs done"
         return self.standing
 
+    def release(self) -> None:
+        """Lets go of what further steps alone would need: the optimiser's memory and the train pairs."""
+        del self.engine, self.user, self.item
+
     def _run_epoch(self, stop: Stop) -> None:
         standing, config = self.standing, self.config
         epoch = standing.epoch
