@@ -34,7 +34,7 @@ def dataset_of(spec: dict) -> Dataset:
     if "source" in spec:
         return load_data(spec["source"])
     data = read(spec["arrays"])
-    user, item = np.concatenate([data["train"], data["test"]]).T
+    user, item = (np.concatenate([data["train"][:, at], data["test"][:, at]]) for at in (0, 1))
     part = np.repeat(np.array([0, 2], dtype=np.int8), [len(data["train"]), len(data["test"])])
     names = [Vocabulary([str(i) for i in range(int(size))]) for size in data["sizes"]]
     return Dataset("bench", Interactions(user=user, item=item, users=names[0], items=names[1]), part)

@@ -70,9 +70,15 @@ class Dataset:
         return inside
 
     def pairs(self, *parts: str) -> tuple[Tensor, Tensor]:
-        """``(user Long[m], item Long[m])`` of the rows in the named parts, in input order."""
+        """``(user Long[m], item Long[m])`` of the rows in the named parts, in input order.
+
+        Where those rows stand together, as parts that came in files of their own do, this is the log's own memory.
+        """
         inside, log = self._inside(parts), self.interactions
-        return tuple(torch.from_numpy(side[inside].astype(np.int64, copy=False)) for side in (log.user, log.item))
+        first = int(inside.argmax()) if len(inside) else 0
+        together = slice(first, first + np.count_nonzero(inside))
+        take = together if inside[together].all() else inside
+        return tuple(torch.from_numpy(np.require(side[take], np.int64, ("C", "W"))) for side in (log.user, log.item))
 
     def seen(self, *parts: str, oracle: bool = False) -> Seen:
         """The index of the named parts; its ``part`` says which. ``oracle``: samplers may read it whatever it is.
