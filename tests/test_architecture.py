@@ -108,6 +108,13 @@ def test_importing_negsieve_loads_nothing_heavy():
     assert out.stdout.strip() == "[]"
 
 
+def test_training_loads_nothing_that_only_pictures_and_reference_lines_need():
+    late = ("matplotlib", "jinja2", "scipy", "pandas")
+    code = f"import sys, negsieve.api, negsieve.cli.train; print([name for name in {late} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_every_public_name_loads():
     for name in negsieve.__all__:
         assert getattr(negsieve, name) is not None

@@ -5,8 +5,9 @@ None is trained by steps. A sampler that does not lift a model above them has no
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -17,6 +18,9 @@ from negsieve.evaluation.rank import best
 from negsieve.scorers import Dot
 from negsieve.seen import Seen
 from negsieve.types import Batch
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 _BLOCK_BYTES = 64 * 2**20
 EASE_ITEMS = 8000
@@ -116,12 +120,16 @@ class Sums:
 
 
 def _matrix(seen: Seen) -> sp.csr_matrix:
+    import scipy.sparse as sp
+
     ones = np.ones(len(seen), dtype=np.float32)
     return sp.csr_matrix((ones, seen.item.cpu().numpy(), seen.offset.cpu().numpy()), shape=(seen.n_users, seen.n_items))
 
 
 def _neighbours(history: sp.csr_matrix, k: int, shrink: float) -> sp.csr_matrix:
     """Each item's k nearest others as a column of a sparse ``[I, I]`` matrix."""
+    import scipy.sparse as sp
+
     n_items = history.shape[1]
     by_item = history.T.tocsr()  # [I, U]
     norm = np.sqrt(np.diff(by_item.indptr))

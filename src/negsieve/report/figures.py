@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
 
 from negsieve.report.labels import Label, place
 from negsieve.report.svg import INK, LINE, SERIES, SOFT, bare_axes, inline, new_figure, quiet, shown, style
@@ -41,6 +40,8 @@ def curves(
     lines: Sequence[Curve], *, name: str, title: str, alt: str, best: int | None = None, wide: bool = False
 ) -> Markup:
     """Lines over epochs. ``best`` marks an epoch by a vertical rule. Drawn at 340 or 520 pixels."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(520 if wide else 340, 280 if wide else 210)
     axes = bare_axes(figure, x="epoch", y=title)
     for line in lines:
@@ -71,6 +72,8 @@ def scatter(
     height: int,
 ) -> Markup:
     """Named points with their spread. ``levels`` are horizontal lines, drawn where they fall inside."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(width, height)
     axes = bare_axes(figure, x=x, y=y)
     axes.grid(axis="x", color=LINE, linewidth=0.8)

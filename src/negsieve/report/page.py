@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from negsieve.report import figures, words
@@ -16,6 +15,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def write_page(path: Path, template: str, values: dict) -> Path:
     """Renders ``template`` into one self-contained HTML file at ``path``, whole or not at all."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     world = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

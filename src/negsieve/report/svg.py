@@ -2,7 +2,8 @@
 
 Colours of the palette below become CSS variables, so one picture serves light and dark. The eight
 series colours follow Okabe and Ito (2008), told apart by people with any common colour blindness;
-each series has a marker of its own besides.
+each series has a marker of its own besides. matplotlib is imported when something is drawn: a run that only may draw at
+its end trains without it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import matplotlib
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
 from negsieve.report.words import clean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#1b1f24", "#5b6470", "#d8dce2"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b07d00", "#3f97cf", "#4d4d4d", "#882255")
@@ -29,6 +32,8 @@ POINT = 72  # an inch has 72 points, and one point is drawn as one CSS pixel
 
 def new_figure(width: int, height: int) -> Figure:
     """An empty figure of ``width`` by ``height`` CSS pixels, bound to no window and no global state."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width / POINT, height / POINT), dpi=POINT, layout="constrained")
 
 
@@ -37,6 +42,8 @@ def inline(figure: Figure, *, name: str, alt: str) -> Markup:
 
     The same figure gives the same bytes on every call.
     """
+    import matplotlib
+
     width, height = (round(side * POINT) for side in figure.get_size_inches())
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": name}
