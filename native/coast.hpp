@@ -20,12 +20,12 @@ namespace negsieve {
 
 class Coast {
 public:
-    static constexpr int kOrder = 7;           // D_0 .. D_7
+    static constexpr int kOrder = 7, kBrief = 3;  // D_0 .. D_7; all but the first hundreds of steps need D_0 .. D_3
     static constexpr double kTolerance = 1e-7;  // of the way that a row coasts
 
     // The whole way over one gap, and what the moments keep of themselves.
     struct Way {
-        bool known;  // whether the series serves
+        bool known, brief;  // whether the series serves, and whether its first terms do
         float centre, mean, square;
         std::array<float, kOrder + 1> term;
     };
@@ -96,19 +96,23 @@ public:
         const std::int64_t n = D > 0 ? D : width;
         const Way way = over(since);
         if (!way.known) return one_by_one(p, m, v, since, n, way);
-        const float c = way.centre, eps = eps_;
-        const auto& d = way.term;
+        way.brief ? along<D, kBrief>(p, m, v, way, eps_, n) : along<D, kOrder>(p, m, v, way, eps_, n);
+    }
+
+private:
+    template <int D, int Order>
+    static void along(float* __restrict p, float* __restrict m, float* __restrict v, Way way, float eps, std::int64_t width) {
+        const std::int64_t n = D > 0 ? D : width;
         for (std::int64_t at = 0; at < n; ++at) {
-            const float root = c * std::sqrt(v[at]), inverse = 1.0f / (root + eps), y = root * inverse;
-            float sum = d[kOrder];
-            for (int order = kOrder - 1; order > 1; --order) sum = d[order] - sum * y;  // D_1 is 0
-            p[at] -= m[at] * inverse * (d[0] + sum * y * y);
+            const float root = way.centre * std::sqrt(v[at]), inverse = 1.0f / (root + eps), y = root * inverse;
+            float sum = way.term[Order];
+            for (int order = Order - 1; order > 1; --order) sum = way.term[order] - sum * y;  // D_1 is 0
+            p[at] -= m[at] * inverse * (way.term[0] + sum * y * y);
             m[at] *= way.mean;
             v[at] *= way.square;
         }
     }
 
-private:
     using Sums = std::array<double, kOrder + 2>;  // P_0 .. P_8; the last judges the error
 
     void add(Sums& sum, std::int64_t s) const {
@@ -141,6 +145,7 @@ private:
         for (int order = 1; order <= kOrder + 1; ++order)
             for (int n = kOrder + 1; n >= order; --n) line[n] -= line[n - 1];
         found.known = std::fabs(line[kOrder + 1]) <= kTolerance * line[0];
+        found.brief = std::fabs(line[kBrief + 1]) <= 0.1 * kTolerance * line[0];
         found.centre = static_cast<float>(c);
         for (int n = 0; n <= kOrder; ++n) found.term[n] = static_cast<float>(line[n]);
         return found;

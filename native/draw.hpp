@@ -38,12 +38,18 @@ struct SeenRows {
     std::int64_t n_users, n_pairs;
 
     Row row(std::int64_t user) const {
+        if (user < 0 || user >= n_users) refuse(user);
+        const std::int64_t first = offset[user], last = offset[user + 1];
+        if (first < 0 || last < first || last > n_pairs) refuse(user);
+        return {item + first, item + last};
+    }
+
+private:
+    // Apart from `row`, which is called for every draw and must stay small enough to be inlined.
+    [[noreturn, gnu::noinline, gnu::cold]] void refuse(std::int64_t user) const {
         if (user < 0 || user >= n_users)
             throw std::out_of_range("user " + std::to_string(user) + ", wanted 0.." + std::to_string(n_users - 1));
-        const std::int64_t first = offset[user], last = offset[user + 1];
-        if (first < 0 || last < first || last > n_pairs)
-            throw std::out_of_range("the row of user " + std::to_string(user) + " lies outside the items");
-        return {item + first, item + last};
+        throw std::out_of_range("the row of user " + std::to_string(user) + " lies outside the items");
     }
 };
 

@@ -97,7 +97,7 @@ struct Vectors {
 };
 
 constexpr std::int64_t kTogether = 512;  // candidates that are drawn before they are rated
-constexpr std::int64_t kAhead = 12;      // candidates between asking for a vector and reading it
+constexpr std::int64_t kAhead = 24;      // candidates between asking for a vector and reading it
 
 // Rows to draw for, the same number of draws each.
 struct RowDraws {

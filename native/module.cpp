@@ -19,6 +19,7 @@ void bind_norms(nb::module_&);
 void bind_rank(nb::module_&);
 void bind_score(nb::module_&);
 void bind_shuffle(nb::module_&);
+void bind_tally(nb::module_&);
 
 // Whether this processor runs the x86-64-v3 modules (AVX2, FMA, BMI).
 static bool runs_v3() {
@@ -49,4 +50,5 @@ NB_MODULE(NEGSIEVE_MODULE, m) {
     negsieve::bind_rank(m);
     negsieve::bind_score(m);
     negsieve::bind_shuffle(m);
+    negsieve::bind_tally(m);
 }

@@ -92,7 +92,7 @@ public:
     [[gnu::always_inline]] void reach_for(Side side, std::int64_t row) const {
         const Table& table = table_[side];
         reach_row(side, row);
-        if (coast_ == nullptr) return;
+        if (table.mean == nullptr) return;
         prefetch_row(table.mean + row * width_, width_);
         prefetch_row(table.square + row * width_, width_);
     }
@@ -201,7 +201,7 @@ public:
     const float* row(Side side, std::int64_t id) const { return table_[side].row + id * width_; }
 
 private:
-    static constexpr std::int64_t kSoon = 3;  // rows between asking for one and reading it
+    static constexpr std::int64_t kSoon = 24;  // rows between asking for one and reading it
 
     void claim(Side side, std::int64_t id, int part) {
         if (!owns(id, part)) return;

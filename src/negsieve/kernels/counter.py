@@ -6,12 +6,15 @@ compiled kernels and their torch twins see the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from negsieve.kernels import native
 
 _GOLDEN = 0x9E3779B97F4A7C15
+_INVERSE = pow(_GOLDEN, -1, 2**64)
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
@@ -42,12 +45,15 @@ def starts(key: int, sample: Tensor) -> Tensor:
     return _mix(_wrapped(_mixed(key)) + _wrapped(_GOLDEN) * (sample + 1))
 
 
-def renamed(sample: Tensor, key: int, *, under: int) -> Tensor:
-    """The samples that have under another key the words that ``sample Long[B]`` have under ``key``: ``Long[B]``.
+def renamed(sample: Tensor, keys: Sequence[int]) -> Tensor:
+    """The samples that have under ``keys[0]`` the words that ``sample Long[n]`` have under their own key: ``Long[n]``.
 
-    So draws by many keys are draws by one. Streams start at ``mixed(key) + golden * (sample + 1)``, modulo 2^64.
+    The s-th of ``keys`` is that of the s-th n / S samples. So draws by many keys are draws by one. Streams start at
+    ``mixed(key) + golden * (sample + 1)``, modulo 2^64.
     """
-    return sample + _wrapped((_mixed(key) - _mixed(under)) * pow(_GOLDEN, -1, 2**64))
+    first = _mixed(keys[0])
+    ahead = torch.tensor([_wrapped((_mixed(key) - first) * _INVERSE) for key in keys], device=sample.device)
+    return (sample.reshape(len(keys), -1) + ahead[:, None]).flatten()
 
 
 def word(start: Tensor, draw: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from negsieve.kernels.tally import tally
 from negsieve.scorers import Narrowing, Scorer
 from negsieve.seen import Seen
 from negsieve.types import ORIGINS, Batch, Negatives
@@ -44,7 +45,7 @@ class Meter(nn.Module):
         self.heldout = heldout if heldout is not None and len(heldout) else None
         self.every, self.lookups, self.references, self.dead_below = every, lookups, references, dead_below
         self.n_items = train.n_items
-        self.register_buffer("item_count", train.popularity().double(), persistent=False)
+        self.register_buffer("item_count", train.popularity(), persistent=False)
         self.register_buffer("covered", torch.zeros(train.n_items, dtype=torch.bool))
         for name in _SUMS:
             self.register_buffer(f"sum_{name}", torch.zeros((), dtype=torch.float64))
@@ -101,17 +102,18 @@ class Meter(nn.Module):
         user = batch.user[place]
         chosen = item[place] if len(item) == len(batch) else item.expand(len(user), -1)
         share = _shares(negatives, len(user), place)  # [b, K], each row sums to 1 or 0
-        self.covered[(chosen if share is None else chosen[share > 0])] = True
-        popular, counted = self.item_count[chosen], len(user)
         if share is None:
-            self.sum_popularity += popular.sum() / popular.shape[1]
-        else:
-            self.sum_popularity += (popular * share).sum()
-            counted = share.sum()
-        self.sum_counted += counted
+            rows = None if self.heldout is None else self.heldout.rows
+            false, popular = tally(user, chosen, rows=rows, count=self.item_count, covered=self.covered)
+            self.sum_false += false / chosen.shape[1]
+            self.sum_popularity += popular / chosen.shape[1]
+            self.sum_counted += len(user)
+            return
+        self.covered[chosen[share > 0]] = True
+        self.sum_popularity += (self.item_count[chosen] * share).sum()
+        self.sum_counted += share.sum()
         if self.heldout is not None:
-            false = self.heldout.contains(user, chosen)
-            self.sum_false += false.count_nonzero() / false.shape[1] if share is None else (false * share).sum()
+            self.sum_false += (self.heldout.contains(user, chosen) * share).sum()
 
     def _looked_up(self, rows: int, many: int, steps: int) -> slice | Tensor:
         """Which rows are looked up: all, or evenly so many of every step."""
@@ -156,9 +158,9 @@ class Meter(nn.Module):
         others = torch.randint(self.n_items, (1, self.references), generator=rng, device=chosen.device)
         rated = torch.cat([others.expand(len(rows), -1), negative], dim=1)  # [b, R + 1]
         score = _score_rows(scorer, rows, rated, len(batch))
-        below = (score[:, :-1] < score[:, -1:]).double() + 0.5 * (score[:, :-1] == score[:, -1:]).double()
+        below = (score[:, :-1] < score[:, -1:]).sum(1) + 0.5 * (score[:, :-1] == score[:, -1:]).sum(1)
         counts = share.sum(1) > 0
-        self.sum_hard += below.mean(1)[counts].sum()
+        self.sum_hard += below[counts].sum(dtype=torch.float64) / self.references
         self.sum_rated += counts.sum()
 
     def summary(self) -> dict[str, float | dict[str, float] | None]:

@@ -130,7 +130,7 @@ class CompiledMF(Engine):
             clock.lap("measure")
         batch, size = self._batch(torch.cat(list(rows))), len(rows[0])
         rngs = (self._rng("negatives", epoch, step) for step in range(first, first + len(rows)))
-        candidate = self.draws.candidates(batch, size, rngs)
+        candidate = self.draws.candidates(batch, rngs)
         keep, weight = self.draws.keep(batch), self.draws.weight(batch)
         clock.lap("sample")
         told, done = self._done(batch, candidate, size, m=self.draws.m, weight=weight, keep=keep)

@@ -37,12 +37,10 @@ class Draws:
         """K, the negatives of a row."""
         return self.source.n_negatives if self.m is None else self.m
 
-    def candidates(self, batch: Batch, size: int, rngs: Iterable[torch.Generator]) -> Tensor:
-        """What the sampler would draw for each ``size`` rows of a batch by their own generator: ``Long[n, H]``."""
+    def candidates(self, batch: Batch, rngs: Iterable[torch.Generator]) -> Tensor:
+        """What the sampler would draw for equal parts of a batch, each by its own generator: ``Long[n, H]``."""
         keys = [draw_key(rng) for rng in rngs]
-        parts = zip(batch.number.split(size), keys, strict=True)
-        number = torch.cat([renamed(part, key, under=keys[0]) for part, key in parts])
-        return self.source.draw(replace(batch, row=number), keys[0])
+        return self.source.draw(replace(batch, row=renamed(batch.number, keys)), keys[0])
 
     def keep(self, batch: Batch) -> Tensor | None:
         """Which chosen negatives count, ``Bool[n, K]``; None where all do."""
