@@ -51,23 +51,20 @@ static void draw_entries(const Law& law, const SeenRows& seen, const Wanted& to,
     Questions questions(seen);
     std::int64_t row = begin / to.width, k = begin % to.width, ahead = row;
     std::uint64_t start = to.start(row);
-    Row own = seen.row(to.user[row]);
     for (std::int64_t first = begin; first < end; first += kTile) {
         const std::int64_t many = std::min(kTile, end - first);
-        const std::int64_t near = std::min((first + 2 * kTile) / to.width, to.rows);
+        const std::int64_t near = seen.sieve ? 0 : std::min((first + 2 * kTile) / to.width, to.rows);
         for (ahead = std::max(ahead, row + 1); ahead < near; ++ahead) {
             const Row next = seen.row(to.user[ahead]);
             __builtin_prefetch(next.begin + next.size() / 2);  // where a search begins
         }
-        questions.clear();
         for (std::int64_t j = 0; j < many; ++j, ++k) {
             if (k == to.width) {
                 k = 0;
                 start = to.start(++row);
-                own = seen.row(to.user[row]);
             }
             const std::int32_t item = law.propose(word(start, static_cast<std::uint64_t>(k)));
-            questions.ask(j, own, item);
+            questions.ask(j, to.user[row], item);
             to.out[first + j] = item;
         }
         if (!questions.answer(many)) continue;
@@ -89,9 +86,9 @@ static void draw_all(const Law& law, const SeenRows& seen, const Wanted& to, int
 
 // out[b, k] = draw k of sample[b], even over what user[b] has not seen
 static void draw_even(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64_t, 1> user,
-                      In<std::int64_t, 1> offset, In<std::int32_t, 1> item, std::int64_t n_items,
+                      const SeenArrays& rows, std::int64_t n_items,
                       Out<std::int64_t, 2> out, int threads) {
-    const SeenRows seen = seen_rows(offset, item);
+    const SeenRows seen = rows.rows();
     const Wanted to = wanted(key, sample, user, out);
     want(n_items >= 1 && n_items <= INT32_MAX, "draw_even: wanted 1 to 2^31 - 1 items");
     nb::gil_scoped_release free;
@@ -100,15 +97,15 @@ static void draw_even(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int
 
 // The same by weight
 static void draw_weighted(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64_t, 1> user,
-                          In<std::int64_t, 1> offset, In<std::int32_t, 1> item, In<std::int64_t, 2> table,
+                          const SeenArrays& rows, In<std::int64_t, 2> table,
                           In<std::int64_t, 1> edge, In<std::int64_t, 1> held, Out<std::int64_t, 2> out, int threads) {
-    const SeenRows seen = seen_rows(offset, item);
+    const SeenRows seen = rows.rows();
     const Wanted to = wanted(key, sample, user, out);
     const std::int64_t n_items = edge.shape(0);
     want(n_items >= 1 && n_items <= INT32_MAX, "draw_weighted: wanted 1 to 2^31 - 1 items");
     want(table.shape(0) == edge.shape(0) && table.shape(1) == 2, "draw_weighted: table needs a pair an item");
-    want(held.shape(0) == item.shape(0) + 1, "draw_weighted: held needs an entry more than there are pairs");
-    const WeightedLaw law{table.data(), edge.data(), held.data(), item.data(), n_items};
+    want(held.shape(0) == rows.item.shape(0) + 1, "draw_weighted: held needs an entry more than there are pairs");
+    const WeightedLaw law{table.data(), edge.data(), held.data(), rows.item.data(), n_items};
     nb::gil_scoped_release free;
     draw_all(law, seen, to, threads);
 }
@@ -116,9 +113,9 @@ static void draw_weighted(std::uint64_t key, In<std::int64_t, 1> sample, In<std:
 void bind_draw(nb::module_& m) {
     using namespace nb::literals;
     m.def("words", &words, "key"_a, "sample"_a, "first"_a, "out"_a, "threads"_a);
-    m.def("draw_even", &draw_even, "key"_a, "sample"_a, "user"_a, "offset"_a, "item"_a, "n_items"_a, "out"_a,
+    m.def("draw_even", &draw_even, "key"_a, "sample"_a, "user"_a, "rows"_a, "n_items"_a, "out"_a,
           "threads"_a);
-    m.def("draw_weighted", &draw_weighted, "key"_a, "sample"_a, "user"_a, "offset"_a, "item"_a, "table"_a, "edge"_a,
+    m.def("draw_weighted", &draw_weighted, "key"_a, "sample"_a, "user"_a, "rows"_a, "table"_a, "edge"_a,
           "held"_a, "out"_a, "threads"_a);
 }
 

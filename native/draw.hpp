@@ -11,6 +11,7 @@
 #include <string>
 
 #include "counter.hpp"
+#include "sieve.hpp"
 
 namespace negsieve {
 
@@ -36,12 +37,19 @@ struct SeenRows {
     const std::int64_t* offset;  // [n_users + 1]
     const std::int32_t* item;    // [n_pairs]
     std::int64_t n_users, n_pairs;
+    Sieve sieve;  // of the same rows, or none
 
     Row row(std::int64_t user) const {
         if (user < 0 || user >= n_users) refuse(user);
         const std::int64_t first = offset[user], last = offset[user + 1];
         if (first < 0 || last < first || last > n_pairs) refuse(user);
         return {item + first, item + last};
+    }
+
+    // The bit of the sieve that stands for a user's item.
+    std::int64_t bit(std::int64_t user, std::int32_t of) const {
+        if (user < 0 || user >= n_users) refuse(user);
+        return sieve.bit(user, of);
     }
 
 private:

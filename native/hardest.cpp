@@ -32,8 +32,8 @@ static void highest(In<float, 2> score, Out<std::int64_t, 2> place, int threads)
 
 // item[b, 0 .. m) = the m hardest of `many` even draws from what user[b] has not seen, hardest first
 static void hardest(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64_t, 1> user, In<float, 2> query,
-                    In<float, 2> table, In<std::int64_t, 1> offset, In<std::int32_t, 1> seen, std::int64_t many,
-                    bool cosine, Out<std::int64_t, 2> item, int threads) {
+                    In<float, 2> table, const SeenArrays& seen, std::int64_t many, bool cosine,
+                    Out<std::int64_t, 2> item, int threads) {
     const std::int64_t rows = user.shape(0), m = item.shape(1), width = table.shape(1);
     const std::int64_t n_items = table.shape(0);
     want(sample.shape(0) == user.shape(0) && query.shape(0) == user.shape(0) && item.shape(0) == user.shape(0),
@@ -41,7 +41,7 @@ static void hardest(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64
     want(query.shape(1) == table.shape(1), "hardest: query and table differ in width");
     want(m >= 1 && m <= many && many <= INT32_MAX, "hardest: choose 1 or more, and no more than are drawn");
     want(n_items >= 1 && n_items <= INT32_MAX, "hardest: the table needs 1 to 2^31 - 1 items");
-    const SeenRows rows_seen = seen_rows(offset, seen);
+    const SeenRows rows_seen = seen.rows();
     const RowDraws draws{key, sample.data(), user.data(), many, EvenLaw{n_items}, rows_seen};
     const Vectors vectors{query.data(), table.data(), width, cosine};
     std::int64_t* target = item.data();
@@ -58,7 +58,7 @@ static void hardest(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64
 void bind_hardest(nb::module_& m) {
     using namespace nb::literals;
     m.def("highest", &highest, "score"_a, "place"_a, "threads"_a);
-    m.def("hardest", &hardest, "key"_a, "sample"_a, "user"_a, "query"_a, "table"_a, "offset"_a, "seen"_a, "many"_a,
+    m.def("hardest", &hardest, "key"_a, "sample"_a, "user"_a, "query"_a, "table"_a, "seen"_a, "many"_a,
           "cosine"_a, "item"_a, "threads"_a);
 }
 

@@ -117,18 +117,15 @@ inline void draw_rows(const RowDraws& draws, Questions& questions, std::int64_t 
     const std::int64_t all = (end - begin) * draws.many;
     std::int64_t row = begin, k = 0;
     std::uint64_t start = all > 0 ? draws.start(row) : 0;
-    Row own = all > 0 ? draws.seen.row(draws.user[row]) : Row{};
     for (std::int64_t first = 0; first < all; first += kTile) {
         const std::int64_t tile = std::min(kTile, all - first);
-        questions.clear();
         for (std::int64_t j = 0; j < tile; ++j, ++k) {
             if (k == draws.many) {
                 k = 0;
                 start = draws.start(++row);
-                own = draws.seen.row(draws.user[row]);
             }
             out[first + j] = draws.law.propose(word(start, static_cast<std::uint64_t>(k)));
-            questions.ask(j, own, out[first + j]);
+            questions.ask(j, draws.user[row], out[first + j]);
         }
         if (!questions.answer(tile)) continue;
         for (std::int64_t j = 0; j < tile; ++j)
@@ -155,7 +152,7 @@ inline void hardest_rows(const RowDraws& draws, const Vectors& vectors, std::int
     const auto draw = [&](std::int64_t first) {
         const std::int64_t last = std::min(first + group, end);
         draw_rows(draws, questions, std::min(first, last), last, waiting);
-        for (std::int64_t row = last; row < std::min(last + group, end); ++row) {
+        for (std::int64_t row = last; !draws.seen.sieve && row < std::min(last + group, end); ++row) {
             const Row next = draws.seen.row(draws.user[row]);
             __builtin_prefetch(next.begin + next.size() / 2);  // where a search begins
         }

@@ -14,9 +14,9 @@ static std::int32_t narrow(std::int64_t item) {
 }
 
 // out[b, j] = whether user[b] has item[b, j]
-static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, In<std::int64_t, 1> offset,
-                     In<std::int32_t, 1> own, Out<bool, 2> out, int threads) {
-    const SeenRows seen = seen_rows(offset, own);
+static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, const SeenArrays& own, Out<bool, 2> out,
+                     int threads) {
+    const SeenRows seen = own.rows();
     const std::int64_t rows = out.shape(0), width = out.shape(1);
     want(user.shape(0) == out.shape(0) && item.shape(0) == out.shape(0) && item.shape(1) == out.shape(1),
          "contains: user, item and out need the same rows, item and out the same width");
@@ -26,17 +26,14 @@ static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, In<std:
     parallel(threads, rows * width, 1024, [&](std::int64_t begin, std::int64_t end) {
         Questions questions(seen);
         std::int64_t row = width ? begin / width : 0, k = width ? begin % width : 0;
-        Row has{};
-        if (begin < end) has = seen.row(users[row]);
         for (std::int64_t first = begin; first < end; first += kTile) {
             const std::int64_t many = std::min(kTile, end - first);
-            questions.clear();
             for (std::int64_t j = 0; j < many; ++j, ++k) {
                 if (k == width) {
                     k = 0;
-                    has = seen.row(users[++row]);
+                    ++row;
                 }
-                questions.ask(j, has, narrow(items[first + j]));
+                questions.ask(j, users[row], narrow(items[first + j]));
             }
             questions.answer(many);
             for (std::int64_t j = 0; j < many; ++j) target[first + j] = questions.found(j);
@@ -45,9 +42,9 @@ static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, In<std:
 }
 
 // out[b, j] = whether user[b] has item[j]: every user's items are marked, instead of every entry searched
-static void contains_shared(In<std::int64_t, 1> user, In<std::int64_t, 1> item, In<std::int64_t, 1> offset,
-                            In<std::int32_t, 1> own, std::int64_t n_items, Out<bool, 2> out, int threads) {
-    const SeenRows seen = seen_rows(offset, own);
+static void contains_shared(In<std::int64_t, 1> user, In<std::int64_t, 1> item, const SeenArrays& own,
+                            std::int64_t n_items, Out<bool, 2> out, int threads) {
+    const SeenRows seen = own.rows();
     const std::int64_t rows = out.shape(0), width = out.shape(1);
     want(user.shape(0) == out.shape(0) && item.shape(0) == out.shape(1),
          "contains_shared: out needs a row a user and a column an item");
@@ -74,11 +71,32 @@ static void contains_shared(In<std::int64_t, 1> user, In<std::int64_t, 1> item, 
     });
 }
 
+// Sets the bits of all items in words of zeros, which head lays out as Sieve says.
+static void sift(const SeenArrays& own, Out<std::int64_t, 1> word) {
+    const SeenRows seen = own.rows();
+    want(seen.sieve && word.data() == seen.sieve.word, "sift: wanted the words of the rows' own sieve");
+    auto* words = reinterpret_cast<std::uint64_t*>(word.data());
+    nb::gil_scoped_release free;
+    for (std::int64_t user = 0; user < seen.n_users; ++user) {
+        const Row has = seen.row(user);
+        for (const std::int32_t* at = has.begin; at < has.end; ++at) {
+            const std::int64_t bit = seen.bit(user, *at);
+            words[bit >> 6] |= std::uint64_t{1} << (bit & 63);
+        }
+    }
+}
+
 void bind_membership(nb::module_& m) {
     using namespace nb::literals;
-    m.def("contains", &contains, "user"_a, "item"_a, "offset"_a, "own"_a, "out"_a, "threads"_a);
-    m.def("contains_shared", &contains_shared, "user"_a, "item"_a, "offset"_a, "own"_a, "n_items"_a, "out"_a,
-          "threads"_a);
+    using Longs = In<std::int64_t, 1>;
+    nb::class_<SeenArrays>(m, "SeenArrays")
+        .def("__init__",
+             [](SeenArrays* self, Longs offset, In<std::int32_t, 1> item, std::optional<Longs> head,
+                std::optional<Longs> word) { new (self) SeenArrays{offset, item, head, word}; },
+             "offset"_a, "item"_a, "head"_a.none(), "word"_a.none());
+    m.def("sift", &sift, "own"_a, "word"_a);
+    m.def("contains", &contains, "user"_a, "item"_a, "own"_a, "out"_a, "threads"_a);
+    m.def("contains_shared", &contains_shared, "user"_a, "item"_a, "own"_a, "n_items"_a, "out"_a, "threads"_a);
 }
 
 }  // namespace negsieve

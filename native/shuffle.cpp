@@ -1,4 +1,4 @@
-// The keyed shuffle of 0 .. n - 1, for any places of it. Twin: negsieve/kernels/shuffle.py.
+// The keyed shuffle of 0 .. n - 1, for any places of it, and what stands there. Twin: negsieve/kernels/shuffle.py.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -78,8 +78,32 @@ static void shuffle(In<std::int64_t, 1> place, std::int64_t n, In<std::int64_t, 
     });
 }
 
+// out = the entries of two columns at some places, asked for before they are read: shuffled places are anywhere
+static void picked(In<std::int64_t, 1> place, In<std::int64_t, 1> one, In<std::int64_t, 1> other,
+                   Out<std::int64_t, 1> out_one, Out<std::int64_t, 1> out_other, int threads) {
+    constexpr std::int64_t kAhead = 32;
+    want(one.shape(0) == other.shape(0), "picked: the columns differ in length");
+    want(out_one.shape(0) == place.shape(0) && out_other.shape(0) == place.shape(0),
+         "picked: what is picked needs an entry a place");
+    const std::int64_t *places = place.data(), many = place.shape(0);
+    const std::int64_t *from[2] = {one.data(), other.data()}, n = one.shape(0);
+    std::int64_t* to[2] = {out_one.data(), out_other.data()};
+    nb::gil_scoped_release free;
+    want_ids(places, many, n, "place");
+    parallel(threads, many, 8192, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t soon = places[std::min(i + kAhead, many - 1)];
+            for (int column = 0; column < 2; ++column) {
+                __builtin_prefetch(from[column] + soon);
+                to[column][i] = from[column][places[i]];
+            }
+        }
+    });
+}
+
 void bind_shuffle(nb::module_& m) {
     using namespace nb::literals;
+    m.def("picked", &picked, "place"_a, "one"_a, "other"_a, "out_one"_a, "out_other"_a, "threads"_a);
     m.def("shuffle", &shuffle, "place"_a, "n"_a, "constant"_a, "out"_a, "threads"_a);
 }
 

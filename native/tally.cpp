@@ -12,18 +12,14 @@
 
 namespace negsieve {
 
-using Offsets = std::optional<In<std::int64_t, 1>>;
-using Items = std::optional<In<std::int32_t, 1>>;
-
 // Marks item[b, k] in covered, and returns how many user[b] has, and the sum of their counts.
-static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In<std::int64_t, 2> item, Offsets offset,
-                                                    Items own, In<std::int64_t, 1> count, Out<bool, 1> covered,
-                                                    int threads) {
+static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In<std::int64_t, 2> item,
+                                                    std::optional<SeenArrays> own, In<std::int64_t, 1> count,
+                                                    Out<bool, 1> covered, int threads) {
     const std::int64_t rows = item.shape(0), width = item.shape(1), n_items = count.shape(0);
     want(user.shape(0) == item.shape(0), "tally: user and item need the same rows");
     want(covered.shape(0) == count.shape(0), "tally: count and covered need an entry an item");
-    want(offset.has_value() == own.has_value(), "tally: offset and items belong together");
-    const SeenRows seen = offset ? seen_rows(*offset, *own) : SeenRows{};
+    const SeenRows seen = own ? own->rows() : SeenRows{};
     const std::int64_t *users = user.data(), *items = item.data(), *counts = count.data();
     bool* marks = covered.data();
     std::atomic<std::int64_t> found{0}, sum{0};
@@ -39,9 +35,8 @@ static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In
                 __atomic_store_n(marks + items[j], true, __ATOMIC_RELAXED);  // threads may mark the same item
             }
             if (seen.n_pairs == 0) continue;
-            questions.clear();
             for (std::int64_t j = 0; j < many; ++j)
-                questions.ask(j, seen.row(users[(first + j) / width]), static_cast<std::int32_t>(items[first + j]));
+                questions.ask(j, users[(first + j) / width], static_cast<std::int32_t>(items[first + j]));
             if (!questions.answer(many)) continue;
             for (std::int64_t j = 0; j < many; ++j) many_found += questions.found(j);
         }
@@ -53,7 +48,7 @@ static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In
 
 void bind_tally(nb::module_& m) {
     using namespace nb::literals;
-    m.def("tally", &tally, "user"_a, "item"_a, "offset"_a.none(), "own"_a.none(), "count"_a, "covered"_a, "threads"_a);
+    m.def("tally", &tally, "user"_a, "item"_a, "own"_a.none(), "count"_a, "covered"_a, "threads"_a);
 }
 
 }  // namespace negsieve

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from negsieve.kernels.membership import Rows, contains, pairs
+from negsieve.kernels.membership import Rows, Sieve, contains, pairs, sieve_of
 
 _MOST = 2**31 - 1
 
@@ -26,7 +26,7 @@ class Seen(nn.Module):
     oracle      the pairs may be read whatever part they are: whoever builds such an index says that the
                 experiment knows what it should not, and must stamp what comes of it
 
-    Memory: 4 bytes a pair and 8 a user. Buffers move with ``.to()`` and stay out of checkpoints, because
+    Memory: 6 bytes a pair at most and 24 a user. Buffers move with ``.to()`` and stay out of checkpoints, because
     the data hash already fixes them.
     """
 
@@ -49,6 +49,10 @@ class Seen(nn.Module):
         self._longest = int(degree.max()) if self.n_users else 0
         self.register_buffer("packed", key.sub_(owner.mul_(self.n_items)).int(), persistent=False)
         self.register_buffer("offset", offset, persistent=False)
+        sieve = sieve_of(Rows(offset, self.packed, self.n_items, self._longest)) or (None, None)
+        for name, one in zip(("head", "word"), sieve, strict=True):
+            self.register_buffer(name, one, persistent=False)
+        self._rows: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -63,7 +67,10 @@ class Seen(nn.Module):
     @property
     def rows(self) -> Rows:
         """The users' sorted rows, as kernels take them."""
-        return Rows(self.offset, self.packed, self.n_items, self._longest)
+        if self._rows is None or self._rows.offset is not self.offset:  # moved to another device
+            sieve = None if self.head is None else Sieve(self.head, self.word)
+            self._rows = Rows(self.offset, self.packed, self.n_items, self._longest, sieve)
+        return self._rows
 
     @property
     def item(self) -> Tensor:

@@ -1,5 +1,8 @@
 """Membership: kernel and twin against sets, in rows of any length."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -77,8 +80,53 @@ def test_rows_that_lie_outside_the_items_are_refused():
             contains(
                 torch.arange(len(DEGREES)),
                 torch.zeros((len(DEGREES), 2), dtype=torch.long),
-                rows=rows._replace(offset=offset),
+                rows=replace(rows, offset=offset, sieve=None),
             )
+
+
+@compiled
+def test_a_sieve_lets_pass_what_users_have_and_little_else():
+    seen = index(DEGREES, 100_000)
+    head, word = seen.rows.sieve
+    first, log = head & ~63, head & 63
+    assert (2**log).tolist() == [max(64, 1 << (8 * many - 1).bit_length()) for many in DEGREES]
+    assert torch.equal(first[1:], (first + 2**log)[:-1]) and len(word) * 64 == int((2**log).sum())
+    for user in range(len(DEGREES)):
+        item = torch.arange(100_000)
+        bit = first[user] + (((item * 2654435769) & (2**32 - 1)) * 2 ** log[user] >> 32)
+        passes = (word[bit >> 6] >> (bit & 63)) & 1 == 1
+        has = contains_reference(torch.tensor([user]), item[None], rows=seen.rows)[0]
+        assert passes[has].all() and float(passes.double().mean()) < 0.14
+
+
+@compiled
+@pytest.mark.parametrize("many", [1, 3, 33])
+def test_a_sieve_changes_no_answer(many):
+    seen, rng = index(), streams("sieved", many)
+    user = torch.randint(len(DEGREES), (500,), generator=rng)
+    item = torch.randint(-3, N_ITEMS + 3, (500, many), generator=rng)
+    assert seen.rows.sieve is not None
+    bare = replace(seen.rows, sieve=None)
+    assert torch.equal(contains(user, item, rows=seen.rows), contains(user, item, rows=bare))
+
+
+@compiled
+def test_a_sieve_that_lies_outside_its_words_is_refused():
+    rows, user = index().rows, torch.arange(len(DEGREES))
+    for head in (rows.sieve.head + 64 * len(rows.sieve.word), -rows.sieve.head, rows.sieve.head | 63):
+        with pytest.raises(IndexError, match="sieve"):
+            contains(user, user[:, None], rows=replace(rows, sieve=rows.sieve._replace(head=head)))
+    with pytest.raises(ValueError, match="head a user"):
+        contains(user, user[:, None], rows=replace(rows, sieve=rows.sieve._replace(head=rows.sieve.head[1:])))
+
+
+def test_copies_of_an_index_answer_alike():
+    seen = index()
+    user, item = torch.arange(len(DEGREES)), torch.arange(len(DEGREES))[:, None]
+    wanted = seen.contains(user, item)
+    for copy in (deepcopy(seen), seen.apart(), deepcopy(seen.rows)):
+        rows = copy.rows if isinstance(copy, Seen) else copy
+        assert torch.equal(contains(user, item, rows=rows), wanted)
 
 
 @compiled

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from negsieve.kernels import native
-from negsieve.kernels.shuffle import MASK, ROUNDS, shuffle, shuffle_reference
-from negsieve.rng import derive
+from negsieve.kernels.shuffle import MASK, ROUNDS, picked, picked_reference, shuffle, shuffle_reference
+from negsieve.rng import derive, streams
 
 compiled = pytest.mark.skipif(native.module() is None, reason="no compiled kernels here")
 
@@ -48,3 +48,22 @@ def test_places_outside_are_refused(run):
     for place in (-1, 7, 2**40):
         with pytest.raises(IndexError, match="of a shuffle of 7"):
             run(torch.tensor([0, place]), 7, constants=constants(0))
+
+
+@compiled
+@pytest.mark.parametrize("many", [0, 1, 31, 33, 20_000])
+def test_what_is_picked_stands_at_the_places(many, threads):
+    rng = streams("places", many)
+    one, other = torch.arange(1000).flip(0), torch.arange(1000) ** 2
+    place = torch.randint(1000, (many,), generator=rng)
+    for count in (1, 2):
+        threads(count)
+        found = picked(place, one, other)
+        assert torch.equal(torch.stack(found), torch.stack(picked_reference(place, one, other)))
+
+
+@pytest.mark.parametrize("pick", [picked, picked_reference])
+@pytest.mark.parametrize("place", [-1, 5, 2**40])
+def test_places_outside_the_columns_are_refused(pick, place):
+    with pytest.raises(IndexError):
+        pick(torch.tensor([0, place]), torch.arange(5), torch.arange(5))

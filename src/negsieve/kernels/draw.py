@@ -54,7 +54,7 @@ def draw_even(key: int, sample: Tensor, *, user: Tensor, rows: Rows, n: int) -> 
     if not native.serves(sample, user, rows.item):
         return draw_even_reference(key, sample, user=user, rows=rows, n=n)
     out = torch.empty(len(user), n, dtype=torch.long)
-    side = (sample.contiguous(), user.contiguous(), rows.offset, rows.item)
+    side = (sample.contiguous(), user.contiguous(), rows.arrays)
     native.module().draw_even(key % 2**64, *side, rows.n_items, out, native.threads())
     return out
 
@@ -82,7 +82,7 @@ def draw_weighted(key: int, sample: Tensor, *, user: Tensor, rows: Rows, weights
     if not native.serves(sample, user, rows.item, weights.table):
         return draw_weighted_reference(key, sample, user=user, rows=rows, weights=weights, n=n)
     out = torch.empty(len(user), n, dtype=torch.long)
-    side = (sample.contiguous(), user.contiguous(), rows.offset, rows.item)
+    side = (sample.contiguous(), user.contiguous(), rows.arrays)
     native.module().draw_weighted(key % 2**64, *side, *weights, out, native.threads())
     return out
 

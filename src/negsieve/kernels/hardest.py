@@ -62,7 +62,7 @@ def hardest(
         shown = {"user": user, "query": query, "table": table, "rows": rows}
         return hardest_reference(key, sample, candidates=candidates, m=m, cosine=cosine, **shown)
     out = torch.empty(len(user), m, dtype=torch.long)
-    side = (query.detach().contiguous(), table.detach(), rows.offset, rows.item)
+    side = (query.detach().contiguous(), table.detach(), rows.arrays)
     draws = (key % 2**64, sample.contiguous(), user.contiguous())
     native.module().hardest(*draws, *side, candidates, cosine, out, native.threads())
     return out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -11,19 +13,41 @@ from torch import Tensor
 from negsieve.kernels import native
 
 
-class Rows(NamedTuple):
+class Sieve(NamedTuple):
+    """A few bits for each item of a user: what the user has passes, of what the user has not one in eight at most does.
+
+    head  ``Long[U]``: 64 times the place of the user's first word, plus log2 of how many bits the user has
+    word  ``Long[W]``: the bits, 8 to 16 a pair and 64 a user or more
+    """
+
+    head: Tensor
+    word: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
     """The items of each user, one row behind the other.
 
     offset   ``Long[U + 1]``: row u is ``item[offset[u]:offset[u + 1]]``
     item     ``Int[n]`` (32 bits): ascending in each row, without repeats
     n_items  I
     longest  no row is longer
+    sieve    of the same rows: kernels ask it before they search, and answer the same
     """
 
     offset: Tensor
     item: Tensor
     n_items: int
     longest: int
+    sieve: Sieve | None = None
+
+    @cached_property
+    def arrays(self):
+        """As kernels take them; kept, because telling takes as long as a kernel on a few hundred rows."""
+        return native.module().SeenArrays(self.offset, self.item, *(self.sieve or (None, None)))
+
+    def __getstate__(self):
+        return {name: one for name, one in vars(self).items() if name != "arrays"}  # which no copy can share
 
 
 def contains(user: Tensor, item: Tensor, *, rows: Rows) -> Tensor:
@@ -37,10 +61,10 @@ def contains(user: Tensor, item: Tensor, *, rows: Rows) -> Tensor:
     out = torch.empty(len(user), item.shape[1], dtype=torch.bool)
     if _shared(user, item):
         shared, side = native.module().contains_shared, (user.contiguous(), item[0].long().contiguous())
-        shared(*side, rows.offset, rows.item, rows.n_items, out, native.threads())
+        shared(*side, rows.arrays, rows.n_items, out, native.threads())
     else:
         side = (user.contiguous(), item.long().contiguous())
-        native.module().contains(*side, rows.offset, rows.item, out, native.threads())
+        native.module().contains(*side, rows.arrays, out, native.threads())
     return out
 
 
@@ -54,6 +78,19 @@ def contains_reference(user: Tensor, item: Tensor, *, rows: Rows) -> Tensor:
         return torch.zeros(item.shape, dtype=torch.bool, device=item.device)
     place = partition(first, last, rows.longest, lambda place: rows.item[place] < item)
     return (place < last) & (rows.item[place.clamp(max=len(rows.item) - 1)] == item)
+
+
+def sieve_of(rows: Rows) -> Sieve | None:
+    """The sieve of some rows on the CPU; None where no kernel would ask it. Cost: a random write a pair."""
+    if not native.serves(rows.offset, rows.item):
+        return None
+    most = 8 * rows.offset.diff().clamp(8, 1 << 28)
+    log = torch.frexp((most - 1).double()).exponent.long()  # bits, rounded up to a power of two
+    words = (1 << log) >> 6
+    last = words.cumsum(0)
+    sieve = Sieve((last - words) * 64 + log, torch.zeros(int(words.sum()), dtype=torch.long))
+    native.module().sift(replace(rows, sieve=sieve).arrays, sieve.word)
+    return sieve
 
 
 def ends(user: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,23 @@ def shuffle_reference(place: Tensor, n: int, *, constants: Sequence[int]) -> Ten
     return out
 
 
+def picked(place: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries of two columns ``Long[n]`` at some places ``Long[B]``: ``Long[B]`` each.
+
+    Raises IndexError for a place outside. Cost: two random reads a place.
+    """
+    if not native.serves(place, one, other):
+        return picked_reference(place, one, other)
+    out = torch.empty((2, len(place)), dtype=torch.long)
+    native.module().picked(place.contiguous(), one.contiguous(), other.contiguous(), *out, native.threads())
+    return out[0], out[1]
+
+
+def picked_reference(place: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """``picked`` in torch."""
+    return one.index_select(0, place), other.index_select(0, place)
+
+
 def _permuted(value: Tensor, half: int, constants: Sequence[int]) -> Tensor:
     mask = (1 << half) - 1
     left, right = value >> half, value & mask

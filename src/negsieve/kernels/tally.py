@@ -21,8 +21,7 @@ def tally(user: Tensor, item: Tensor, *, rows: Rows | None, count: Tensor, cover
     """
     if not native.serves(user, item, count, covered):
         return tally_reference(user, item, rows=rows, count=count, covered=covered)
-    own = (None, None) if rows is None else (rows.offset, rows.item)
-    side = (user.contiguous(), item.contiguous(), *own)
+    side = (user.contiguous(), item.contiguous(), None if rows is None else rows.arrays)
     return torch.tensor(native.module().tally(*side, count, covered, native.threads()))
 
 

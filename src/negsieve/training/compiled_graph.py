@@ -15,6 +15,7 @@ from negsieve.errors import CapabilityError
 from negsieve.kernels.descend import Seeds, descend, gradient, scatter
 from negsieve.kernels.graph import padded
 from negsieve.kernels.norms import squared_norms
+from negsieve.kernels.shuffle import picked
 from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
 from negsieve.models.base import Model, penalty_shares
@@ -100,7 +101,7 @@ class CompiledLightGCN(Engine):
 
     def _step(self, epoch: int, step: int, rows: Tensor, clock: Stopwatch) -> None:
         seed = self.config.seed
-        batch = Batch(self.user.index_select(0, rows), self.item.index_select(0, rows), rows)
+        batch = Batch(*picked(rows, self.user, self.item), rows)
         self.pooled.advance()
         plain = self._plain(batch)
         scorer = self.model.frozen()(batch) if self.layered else Waking(plain, self.pooled.ensure_items)

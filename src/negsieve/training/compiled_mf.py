@@ -17,6 +17,7 @@ from negsieve.config import TrainConfig
 from negsieve.errors import CapabilityError
 from negsieve.kernels.mf import Report, mf_steps
 from negsieve.kernels.rows import RowMemory, Rule, catch_up, settle
+from negsieve.kernels.shuffle import picked
 from negsieve.lab.meter import Meter
 from negsieve.losses import Loss
 from negsieve.models.base import Model
@@ -151,7 +152,7 @@ class CompiledMF(Engine):
 
     def _batch(self, rows: Tensor) -> Batch:
         rows = rows.to(self.user.device)
-        return Batch(self.user.index_select(0, rows), self.item.index_select(0, rows), rows)
+        return Batch(*picked(rows, self.user, self.item), rows)
 
     def _rng(self, name: str, epoch: int, step: int) -> torch.Generator:
         return streams(name, epoch, step, seed=self.config.seed, device=self.user.device)
