@@ -120,8 +120,9 @@ class Seen(nn.Module):
 
 
 def _distinct(key: Tensor) -> Tensor:
-    """The distinct numbers of ``Long[n]``, ascending, in memory of their own: a sort, and a copy only of repeats."""
-    key = key.sort().values
+    """The distinct numbers of ``Long[n]``, ascending. Sorts ``key`` in place, which torch cannot, and so needs no more
+    memory where none repeats."""
+    key.numpy().sort()
     again = key[1:] == key[:-1]
     return torch.cat([key[:1], key[1:][~again]]) if bool(again.any()) else key
 
