@@ -51,10 +51,15 @@ static void draw_entries(const Law& law, const SeenRows& seen, const Wanted& to,
     Questions questions(seen);
     std::int64_t row = begin / to.width, k = begin % to.width, ahead = row;
     std::uint64_t start = to.start(row);
+    questions.turn_to(to.user[row]);
     for (std::int64_t first = begin; first < end; first += kTile) {
         const std::int64_t many = std::min(kTile, end - first);
-        const std::int64_t near = seen.sieve ? 0 : std::min((first + 2 * kTile) / to.width, to.rows);
+        const std::int64_t near = std::min((first + 2 * kTile) / to.width, to.rows);
         for (ahead = std::max(ahead, row + 1); ahead < near; ++ahead) {
+            if (seen.sieve) {
+                seen.sieve.ask(to.user[ahead]);
+                continue;
+            }
             const Row next = seen.row(to.user[ahead]);
             __builtin_prefetch(next.begin + next.size() / 2);  // where a search begins
         }
@@ -62,9 +67,10 @@ static void draw_entries(const Law& law, const SeenRows& seen, const Wanted& to,
             if (k == to.width) {
                 k = 0;
                 start = to.start(++row);
+                questions.turn_to(to.user[row]);
             }
             const std::int32_t item = law.propose(word(start, static_cast<std::uint64_t>(k)));
-            questions.ask(j, to.user[row], item);
+            questions.ask(j, item);
             to.out[first + j] = item;
         }
         if (!questions.answer(many)) continue;

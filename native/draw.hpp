@@ -46,10 +46,10 @@ struct SeenRows {
         return {item + first, item + last};
     }
 
-    // The bit of the sieve that stands for a user's item.
-    std::int64_t bit(std::int64_t user, std::int32_t of) const {
+    // A user's words of the sieve.
+    Sieve::Part part(std::int64_t user) const {
         if (user < 0 || user >= n_users) refuse(user);
-        return sieve.bit(user, of);
+        return sieve.part(user);
     }
 
 private:

@@ -117,15 +117,17 @@ inline void draw_rows(const RowDraws& draws, Questions& questions, std::int64_t 
     const std::int64_t all = (end - begin) * draws.many;
     std::int64_t row = begin, k = 0;
     std::uint64_t start = all > 0 ? draws.start(row) : 0;
+    if (all > 0) questions.turn_to(draws.user[row]);
     for (std::int64_t first = 0; first < all; first += kTile) {
         const std::int64_t tile = std::min(kTile, all - first);
         for (std::int64_t j = 0; j < tile; ++j, ++k) {
             if (k == draws.many) {
                 k = 0;
                 start = draws.start(++row);
+                questions.turn_to(draws.user[row]);
             }
             out[first + j] = draws.law.propose(word(start, static_cast<std::uint64_t>(k)));
-            questions.ask(j, draws.user[row], out[first + j]);
+            questions.ask(j, out[first + j]);
         }
         if (!questions.answer(tile)) continue;
         for (std::int64_t j = 0; j < tile; ++j)

@@ -11,17 +11,23 @@ namespace negsieve {
 
 constexpr std::int64_t kTile = 64;  // questions at once
 
-// Up to kTile questions (user, item).
+// Up to kTile questions of whether a user has an item.
 class Questions {
 public:
     explicit Questions(const SeenRows& seen) : seen_(seen), wide_(seen.n_pairs > INT32_MAX) {}
 
-    void ask(std::int64_t place, std::int64_t user, std::int32_t item) {
-        user_[place] = user;
+    // Whose items the next questions are about.
+    void turn_to(std::int64_t user) {
+        asked_ = user;
+        if (seen_.sieve) part_ = seen_.part(user);
+    }
+
+    void ask(std::int64_t place, std::int32_t item) {
+        user_[place] = asked_;
         item_[place] = item;
         if (!seen_.sieve) return;
-        bit_[place] = seen_.bit(user, item);
-        seen_.sieve.ask(bit_[place]);
+        mark_[place] = Sieve::mark(part_, item);
+        seen_.sieve.ask(mark_[place]);
     }
 
     bool found(std::int64_t place) const { return found_[place] != 0; }
@@ -33,7 +39,7 @@ public:
         std::int64_t open = 0;
         for (std::int64_t j = 0; j < many; ++j) {
             place_[open] = static_cast<std::int32_t>(j);
-            open += !seen_.sieve || seen_.sieve.passes(bit_[j]);
+            open += !seen_.sieve || seen_.sieve.passes(mark_[j]);
         }
         return wide_ ? one_by_one(open) : together(open);
     }
@@ -78,7 +84,10 @@ private:
 
     const SeenRows& seen_;
     const bool wide_;
-    std::int64_t user_[kTile], bit_[kTile];
+    std::int64_t asked_ = 0;
+    Sieve::Part part_ = {};
+    std::int64_t user_[kTile];
+    Sieve::Mark mark_[kTile];
     std::int32_t item_[kTile], found_[kTile];
     std::int32_t place_[kTile], at_[kTile], left_[kTile], wanted_[kTile];  // of the searches
 };

@@ -26,14 +26,15 @@ static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, const S
     parallel(threads, rows * width, 1024, [&](std::int64_t begin, std::int64_t end) {
         Questions questions(seen);
         std::int64_t row = width ? begin / width : 0, k = width ? begin % width : 0;
+        if (begin < end) questions.turn_to(users[row]);
         for (std::int64_t first = begin; first < end; first += kTile) {
             const std::int64_t many = std::min(kTile, end - first);
             for (std::int64_t j = 0; j < many; ++j, ++k) {
                 if (k == width) {
                     k = 0;
-                    ++row;
+                    questions.turn_to(users[++row]);
                 }
-                questions.ask(j, users[row], narrow(items[first + j]));
+                questions.ask(j, narrow(items[first + j]));
             }
             questions.answer(many);
             for (std::int64_t j = 0; j < many; ++j) target[first + j] = questions.found(j);
@@ -79,9 +80,10 @@ static void sift(const SeenArrays& own, Out<std::int64_t, 1> word) {
     nb::gil_scoped_release free;
     for (std::int64_t user = 0; user < seen.n_users; ++user) {
         const Row has = seen.row(user);
+        const Sieve::Part part = seen.part(user);
         for (const std::int32_t* at = has.begin; at < has.end; ++at) {
-            const std::int64_t bit = seen.bit(user, *at);
-            words[bit >> 6] |= std::uint64_t{1} << (bit & 63);
+            const Sieve::Mark mark = Sieve::mark(part, *at);
+            words[mark.place] |= mark.mask;
         }
     }
 }

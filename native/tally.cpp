@@ -35,8 +35,10 @@ static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In
                 __atomic_store_n(marks + items[j], true, __ATOMIC_RELAXED);  // threads may mark the same item
             }
             if (seen.n_pairs == 0) continue;
-            for (std::int64_t j = 0; j < many; ++j)
-                questions.ask(j, users[(first + j) / width], static_cast<std::int32_t>(items[first + j]));
+            for (std::int64_t j = 0; j < many; ++j) {
+                questions.turn_to(users[(first + j) / width]);
+                questions.ask(j, static_cast<std::int32_t>(items[first + j]));
+            }
             if (!questions.answer(many)) continue;
             for (std::int64_t j = 0; j < many; ++j) many_found += questions.found(j);
         }

@@ -14,10 +14,10 @@ from negsieve.kernels import native
 
 
 class Sieve(NamedTuple):
-    """A few bits for each item of a user: what the user has passes, of what the user has not one in eight at most does.
+    """A few bits for each item of a user: what the user has passes, of what the user has not about one in thirty does.
 
     head  ``Long[U]``: 64 times the place of the user's first word, plus log2 of how many bits the user has
-    word  ``Long[W]``: the bits, 8 to 16 a pair and 64 a user or more
+    word  ``Long[W]``: the bits, 8 to 16 a pair and 64 a user or more, two of one word set for each item
     """
 
     head: Tensor
