@@ -1,20 +1,24 @@
 """Loops as people write them in numpy and torch, when they use no library. Runs in our own environment.
 
 BPR-MF and LightGCN by autograd with torch's default Adam, negatives without a check; negatives by a Python loop
-over sets; negatives by a C++ loop with rand(); the best thousand items by one product and ``topk``.
+over sets, by a C++ loop with rand(), and triples as LightGCN's code has them made; the best thousand items by one
+product and ``topk``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
+import sysconfig
 import tempfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
+from torch.utils import cpp_extension
 from turns import Turns, by_user, read
 
 
@@ -92,12 +96,16 @@ def train(turns: Turns, data: dict) -> None:
 
 
 def sample(turns: Turns, data: dict) -> None:
-    """``how``: "sets", a Python loop, or "rand", the C++ loop of this folder over all train rows in user order."""
+    """``how``: "sets", a Python loop; "rand", the C++ loop of this folder over all train rows in user order; "triples",
+    such a loop as LightGCN's code calls it, which draws the positives too.
+    """
     spec = turns.spec
     n_users, n_items = (int(size) for size in data["sizes"])
     offset, item = by_user(data["train"], n_users)
     if spec["how"] == "rand":
         return turns.each(rand_loop(offset, item, n_items, spec["negatives"]))
+    if spec["how"] == "triples":
+        return turns.each(triples(offset, item, n_items, spec["negatives"]))
     seen = [set(item[offset[user] : offset[user + 1]].tolist()) for user in range(n_users)]
     users = np.random.default_rng(0).permutation(data["train"][:, 0])[: spec["draws"]].tolist()
     rng = np.random.default_rng(0)
@@ -124,6 +132,27 @@ def rand_loop(offset: np.ndarray, item: np.ndarray, n_items: int, per_positive: 
 
     def unit() -> None:
         draw(*pointers, *sizes, ctypes.c_void_p(out.ctypes.data))
+
+    return unit
+
+
+def triples(offset: np.ndarray, item: np.ndarray, n_items: int, per_positive: int):
+    """An epoch of triples by the pybind11 module of this folder, compiled against the headers that torch brings."""
+    includes = [*cpp_extension.include_paths(), sysconfig.get_paths()["include"]]
+    with tempfile.TemporaryDirectory() as folder:
+        source, built = Path(__file__).with_name("triple_sampler.cpp"), Path(folder) / "triple_sampler.so"
+        flags = ["-O3", "-std=c++17", "-shared", "-fPIC", *(f"-I{one}" for one in includes)]
+        subprocess.run(["g++", *flags, "-o", str(built), str(source)], check=True)
+        found = spec_from_file_location("triple_sampler", built)
+        module = module_from_spec(found)
+        found.loader.exec_module(module)
+    n_users = len(offset) - 1
+    own = [item[offset[user] : offset[user + 1]] for user in range(n_users)]
+    each = len(item) // n_users
+
+    def unit() -> dict:
+        made = module.triples(own, n_items, each, per_positive)
+        return {"share": len(made) / len(item)}
 
     return unit
 
