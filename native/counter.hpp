@@ -15,10 +15,19 @@ inline std::uint64_t mix64(std::uint64_t z) {
     return z ^ (z >> 31);
 }
 
-// The start of a sample's own stream; its words follow by `word`.
-inline std::uint64_t stream(std::uint64_t key, std::uint64_t sample) {
-    return mix64(mix64(key) + kGolden * (sample + 1));
-}
+// The streams of a key.
+class Streams {
+public:
+    explicit Streams(std::uint64_t key) : base_(mix64(key)) {}
+
+    // The start of a sample's own stream; its words follow by `word`.
+    std::uint64_t start(std::int64_t sample) const {
+        return mix64(base_ + kGolden * (static_cast<std::uint64_t>(sample) + 1));
+    }
+
+private:
+    std::uint64_t base_;
+};
 
 inline std::uint64_t word(std::uint64_t start, std::uint64_t draw) { return mix64(start + kGolden * (draw + 1)); }
 

@@ -13,11 +13,12 @@ static void words(std::uint64_t key, In<std::int64_t, 1> sample, std::uint64_t f
     want(out.shape(0) == sample.shape(0), "words: out needs a row a sample");
     const std::int64_t n = out.shape(0), width = out.shape(1);
     const std::int64_t* samples = sample.data();
+    const Streams streams(key);
     std::int64_t* target = out.data();
     nb::gil_scoped_release free;
     parallel(threads, n, 4096, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t row = begin; row < end; ++row) {
-            const std::uint64_t start = stream(key, static_cast<std::uint64_t>(samples[row]));
+            const std::uint64_t start = streams.start(samples[row]);
             for (std::int64_t k = 0; k < width; ++k)
                 target[row * width + k] = static_cast<std::int64_t>(word(start, first + static_cast<std::uint64_t>(k)));
         }
@@ -26,13 +27,13 @@ static void words(std::uint64_t key, In<std::int64_t, 1> sample, std::uint64_t f
 
 // Whose draws are wanted, how many each, and where they go: out[b, k] is draw k of sample[b] for user[b].
 struct Wanted {
-    std::uint64_t key;
+    Streams streams;
     const std::int64_t* sample;
     const std::int64_t* user;
     std::int64_t rows, width;
     std::int64_t* out;
 
-    std::uint64_t start(std::int64_t row) const { return stream(key, static_cast<std::uint64_t>(sample[row])); }
+    std::uint64_t start(std::int64_t row) const { return streams.start(sample[row]); }
 };
 
 static Wanted wanted(std::uint64_t key, const In<std::int64_t, 1>& sample, const In<std::int64_t, 1>& user,
@@ -40,18 +41,21 @@ static Wanted wanted(std::uint64_t key, const In<std::int64_t, 1>& sample, const
     want(sample.shape(0) == user.shape(0) && out.shape(0) == user.shape(0),
          "sample, user and out need the same rows");
     want(out.shape(1) <= INT32_MAX, "more than 2^31 draws a row");
-    return {key, sample.data(), user.data(), static_cast<std::int64_t>(out.shape(0)),
+    return {Streams(key), sample.data(), user.data(), static_cast<std::int64_t>(out.shape(0)),
             static_cast<std::int64_t>(out.shape(1)), out.data()};
 }
 
 // Entries begin .. end of out, read row by row: first attempts in tiles, the few that are refused one by one.
 template <class Law>
-static void draw_entries(const Law& law, const SeenRows& seen, const Wanted& to, std::int64_t begin,
-                         std::int64_t end) {
-    Questions questions(seen);
+static void draw_entries(const Law& law, const SeenRows& seen, const Wanted to, std::int64_t begin, std::int64_t end) {
+    Questions questions(seen, [&](std::int64_t entry, std::int64_t of) {
+        const auto draw = static_cast<std::uint64_t>(entry % to.width);
+        to.out[entry] = draw_unseen(law, to.start(entry / to.width), draw, seen.row(of), 1);
+    });
+    std::int64_t user[kTile];
+    std::int32_t item[kTile];
     std::int64_t row = begin / to.width, k = begin % to.width, ahead = row;
     std::uint64_t start = to.start(row);
-    questions.turn_to(to.user[row]);
     for (std::int64_t first = begin; first < end; first += kTile) {
         const std::int64_t many = std::min(kTile, end - first);
         const std::int64_t near = std::min((first + 2 * kTile) / to.width, to.rows);
@@ -67,20 +71,14 @@ static void draw_entries(const Law& law, const SeenRows& seen, const Wanted& to,
             if (k == to.width) {
                 k = 0;
                 start = to.start(++row);
-                questions.turn_to(to.user[row]);
             }
-            const std::int32_t item = law.propose(word(start, static_cast<std::uint64_t>(k)));
-            questions.ask(j, item);
-            to.out[first + j] = item;
+            user[j] = to.user[row];
+            item[j] = law.propose(word(start, static_cast<std::uint64_t>(k)));
         }
-        if (!questions.answer(many)) continue;
-        for (std::int64_t j = 0; j < many; ++j)
-            if (questions.found(j)) {
-                const std::int64_t where = (first + j) / to.width, draw = (first + j) % to.width;
-                to.out[first + j] = draw_unseen(law, to.start(where), static_cast<std::uint64_t>(draw),
-                                                seen.row(to.user[where]), 1);
-            }
+        std::copy_n(item, many, to.out + first);
+        questions.ask(user, item, first, many);
     }
+    questions.finish();
 }
 
 template <class Law>

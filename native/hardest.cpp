@@ -42,7 +42,7 @@ static void hardest(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64
     want(m >= 1 && m <= many && many <= INT32_MAX, "hardest: choose 1 or more, and no more than are drawn");
     want(n_items >= 1 && n_items <= INT32_MAX, "hardest: the table needs 1 to 2^31 - 1 items");
     const SeenRows rows_seen = seen.rows();
-    const RowDraws draws{key, sample.data(), user.data(), many, EvenLaw{n_items}, rows_seen};
+    const RowDraws draws{Streams(key), sample.data(), user.data(), many, EvenLaw{n_items}, rows_seen};
     const Vectors vectors{query.data(), table.data(), width, cosine};
     std::int64_t* target = item.data();
     nb::gil_scoped_release free;

@@ -101,42 +101,39 @@ constexpr std::int64_t kAhead = 24;      // candidates between asking for a vect
 
 // Rows to draw for, the same number of draws each.
 struct RowDraws {
-    std::uint64_t key;
+    Streams streams;
     const std::int64_t* sample;
     const std::int64_t* user;
     std::int64_t many;
     EvenLaw law;
     const SeenRows& seen;
 
-    std::uint64_t start(std::int64_t row) const { return stream(key, static_cast<std::uint64_t>(sample[row])); }
+    std::uint64_t start(std::int64_t row) const { return streams.start(sample[row]); }
 };
 
 // Puts all draws of the rows of begin .. end behind each other: tiles are asked for together, refused ones drawn anew.
-inline void draw_rows(const RowDraws& draws, Questions& questions, std::int64_t begin, std::int64_t end,
-                      std::int32_t* out) {
+inline void draw_rows(const RowDraws& draws, std::int64_t begin, std::int64_t end, std::int32_t* out) {
     const std::int64_t all = (end - begin) * draws.many;
-    std::int64_t row = begin, k = 0;
-    std::uint64_t start = all > 0 ? draws.start(row) : 0;
-    if (all > 0) questions.turn_to(draws.user[row]);
+    if (all == 0) return;
+    Questions questions(draws.seen, [&](std::int64_t entry, std::int64_t of) {
+        const auto draw = static_cast<std::uint64_t>(entry % draws.many);
+        out[entry] = draw_unseen(draws.law, draws.start(begin + entry / draws.many), draw, draws.seen.row(of), 1);
+    });
+    std::int64_t row = begin, k = 0, user[kTile];
+    std::uint64_t start = draws.start(row);
     for (std::int64_t first = 0; first < all; first += kTile) {
         const std::int64_t tile = std::min(kTile, all - first);
         for (std::int64_t j = 0; j < tile; ++j, ++k) {
             if (k == draws.many) {
                 k = 0;
                 start = draws.start(++row);
-                questions.turn_to(draws.user[row]);
             }
+            user[j] = draws.user[row];
             out[first + j] = draws.law.propose(word(start, static_cast<std::uint64_t>(k)));
-            questions.ask(j, out[first + j]);
         }
-        if (!questions.answer(tile)) continue;
-        for (std::int64_t j = 0; j < tile; ++j)
-            if (questions.found(j)) {
-                const std::int64_t at = begin + (first + j) / draws.many, draw = (first + j) % draws.many;
-                out[first + j] = draw_unseen(draws.law, draws.start(at), static_cast<std::uint64_t>(draw),
-                                             draws.seen.row(draws.user[at]), 1);
-            }
+        questions.ask(user, out + first, first, tile);
     }
+    questions.finish();
 }
 
 // out[b, 0 .. m) = the m hardest of the draws of row b, for the rows of begin .. end
@@ -150,10 +147,9 @@ inline void hardest_rows(const RowDraws& draws, const Vectors& vectors, std::int
     std::vector<std::int64_t> key(static_cast<std::size_t>(many));
     std::vector<std::int32_t> drawn(static_cast<std::size_t>(2 * group * many + kAhead));
     std::int32_t* waiting = drawn.data() + group * many;
-    Questions questions(draws.seen);
     const auto draw = [&](std::int64_t first) {
         const std::int64_t last = std::min(first + group, end);
-        draw_rows(draws, questions, std::min(first, last), last, waiting);
+        draw_rows(draws, std::min(first, last), last, waiting);
         for (std::int64_t row = last; !draws.seen.sieve && row < std::min(last + group, end); ++row) {
             const Row next = draws.seen.row(draws.user[row]);
             __builtin_prefetch(next.begin + next.size() / 2);  // where a search begins

@@ -1,5 +1,5 @@
-// Many membership questions at once. A sieve answers most of them; the binary searches of the others advance together,
-// so no search waits for another's memory and no branch depends on a row's length.
+// Many membership questions at once. A sieve answers most of them; the binary searches of the others are put off until
+// there are many, and advance together, so that none waits for another's memory and no branch depends on a row's length.
 #pragma once
 
 #include <algorithm>
@@ -11,85 +11,79 @@ namespace negsieve {
 
 constexpr std::int64_t kTile = 64;  // questions at once
 
-// Up to kTile questions of whether a user has an item.
+// Questions of whether users have items, each with a number of its own. found(number, user) is called for those that
+// do, in any order, and by `finish` at the latest.
+template <class Found>
 class Questions {
 public:
-    explicit Questions(const SeenRows& seen) : seen_(seen), wide_(seen.n_pairs > INT32_MAX) {}
+    Questions(const SeenRows& seen, const Found& found) : seen_(seen), found_(found) {}
 
-    // Whose items the next questions are about.
-    void turn_to(std::int64_t user) {
-        asked_ = user;
-        if (seen_.sieve) part_ = seen_.part(user);
-    }
-
-    void ask(std::int64_t place, std::int32_t item) {
-        user_[place] = asked_;
-        item_[place] = item;
-        if (!seen_.sieve) return;
-        mark_[place] = Sieve::mark(part_, item);
-        seen_.sieve.ask(mark_[place]);
-    }
-
-    bool found(std::int64_t place) const { return found_[place] != 0; }
-
-    // Answers the first `many` questions; whether any answer is yes.
-    bool answer(std::int64_t many) {
-        std::fill_n(found_, many, 0);
-        if (seen_.n_pairs == 0) return false;
-        std::int64_t open = 0;
+    // Whether user[j] has item[j], as number first + j, for kTile questions at most.
+    void ask(const std::int64_t* user, const std::int32_t* item, std::int64_t first, std::int64_t many) {
+        if (seen_.n_pairs == 0) return;
+        Sieve::Mark mark[kTile];
+        if (seen_.sieve) ask_sieve(user, item, many, mark);
+        const Sieve sieve = seen_.sieve;
+        std::int64_t open = open_;
         for (std::int64_t j = 0; j < many; ++j) {
-            place_[open] = static_cast<std::int32_t>(j);
-            open += !seen_.sieve || seen_.sieve.passes(mark_[j]);
+            user_[open] = user[j];
+            item_[open] = item[j];
+            number_[open] = first + j;
+            open += !sieve || sieve.passes(mark[j]);
         }
-        return wide_ ? one_by_one(open) : together(open);
+        for (std::int64_t k = open_; k < open; ++k) __builtin_prefetch(seen_.offset + user_[k]);
+        open_ = open;
+        if (open_ >= kTile) finish();
+    }
+
+    void finish() {
+        if (seen_.n_pairs > INT32_MAX)  // places beyond do not fit what searches advance
+            one_by_one();
+        else
+            together();
+        open_ = 0;
     }
 
 private:
-    bool together(std::int64_t many) {
-        std::int32_t longest = 0, any = 0;
-        for (std::int64_t k = 0; k < many; ++k) {
-            const Row row = seen_.row(user_[place_[k]]);
-            const auto size = static_cast<std::int32_t>(row.size());
-            at_[k] = static_cast<std::int32_t>(size ? row.begin - seen_.item : 0);  // never behind the last item
-            left_[k] = size;
-            wanted_[k] = item_[place_[k]];
-            longest = std::max(longest, size);
+    void ask_sieve(const std::int64_t* user, const std::int32_t* item, std::int64_t many, Sieve::Mark* mark) const {
+        const SeenRows seen = seen_;
+        Sieve::Part part = {};
+        for (std::int64_t j = 0; j < many; ++j) {
+            if (j == 0 || user[j] != user[j - 1]) part = seen.part(user[j]);
+            mark[j] = Sieve::mark(part, item[j]);
+            seen.sieve.ask(mark[j]);
         }
-        const std::int32_t *__restrict items = seen_.item, *__restrict wanted = wanted_;
-        std::int32_t *__restrict at = at_, *__restrict left = left_;
+    }
+
+    void together() {
+        std::int32_t at[2 * kTile], left[2 * kTile], longest = 0;
+        const std::int32_t *__restrict items = seen_.item, *__restrict wanted = item_;
+        for (std::int64_t k = 0; k < open_; ++k) {
+            const Row row = seen_.row(user_[k]);
+            left[k] = static_cast<std::int32_t>(row.size());
+            at[k] = static_cast<std::int32_t>(left[k] ? row.begin - items : 0);  // never behind the last item
+            longest = std::max(longest, left[k]);
+        }
         for (; longest > 1; longest -= longest / 2)
-            for (std::int64_t k = 0; k < many; ++k) {
+            for (std::int64_t k = 0; k < open_; ++k) {
                 const std::int32_t half = left[k] >> 1;
                 at[k] += half & -static_cast<std::int32_t>(items[at[k] + half] <= wanted[k]);
                 left[k] -= half;
             }
-        for (std::int64_t k = 0; k < many; ++k) {
-            const std::int32_t found = (left[k] > 0) & (items[at[k]] == wanted[k]);
-            found_[place_[k]] = found;
-            any |= found;
-        }
-        return any != 0;
+        for (std::int64_t k = 0; k < open_; ++k)
+            if (left[k] > 0 && items[at[k]] == wanted[k]) found_(number_[k], user_[k]);
     }
 
-    // Places beyond 2^31 do not fit what `together` advances.
-    bool one_by_one(std::int64_t many) {
-        bool any = false;
-        for (std::int64_t k = 0; k < many; ++k) {
-            const std::int32_t j = place_[k];
-            found_[j] = member(seen_.row(user_[j]), item_[j]);
-            any |= found_[j] != 0;
-        }
-        return any;
+    void one_by_one() {
+        for (std::int64_t k = 0; k < open_; ++k)
+            if (member(seen_.row(user_[k]), item_[k])) found_(number_[k], user_[k]);
     }
 
     const SeenRows& seen_;
-    const bool wide_;
-    std::int64_t asked_ = 0;
-    Sieve::Part part_ = {};
-    std::int64_t user_[kTile];
-    Sieve::Mark mark_[kTile];
-    std::int32_t item_[kTile], found_[kTile];
-    std::int32_t place_[kTile], at_[kTile], left_[kTile], wanted_[kTile];  // of the searches
+    const Found found_;
+    std::int64_t open_ = 0;  // what passed and waits
+    std::int64_t user_[2 * kTile], number_[2 * kTile];
+    std::int32_t item_[2 * kTile];
 };
 
 }  // namespace negsieve

@@ -24,21 +24,23 @@ static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, const S
     bool* target = out.data();
     nb::gil_scoped_release free;
     parallel(threads, rows * width, 1024, [&](std::int64_t begin, std::int64_t end) {
-        Questions questions(seen);
-        std::int64_t row = width ? begin / width : 0, k = width ? begin % width : 0;
-        if (begin < end) questions.turn_to(users[row]);
+        std::fill_n(target + begin, end - begin, false);
+        Questions questions(seen, [&](std::int64_t entry, std::int64_t) { target[entry] = true; });
+        std::int64_t asked[kTile], row = width ? begin / width : 0, k = width ? begin % width : 0;
+        std::int32_t about[kTile];
         for (std::int64_t first = begin; first < end; first += kTile) {
             const std::int64_t many = std::min(kTile, end - first);
             for (std::int64_t j = 0; j < many; ++j, ++k) {
                 if (k == width) {
                     k = 0;
-                    questions.turn_to(users[++row]);
+                    ++row;
                 }
-                questions.ask(j, narrow(items[first + j]));
+                asked[j] = users[row];
+                about[j] = narrow(items[first + j]);
             }
-            questions.answer(many);
-            for (std::int64_t j = 0; j < many; ++j) target[first + j] = questions.found(j);
+            questions.ask(asked, about, first, many);
         }
+        questions.finish();
     });
 }
 

@@ -81,7 +81,7 @@ static void shuffle(In<std::int64_t, 1> place, std::int64_t n, In<std::int64_t, 
 // out = the entries of two columns at some places, asked for before they are read: shuffled places are anywhere
 static void picked(In<std::int64_t, 1> place, In<std::int64_t, 1> one, In<std::int64_t, 1> other,
                    Out<std::int64_t, 1> out_one, Out<std::int64_t, 1> out_other, int threads) {
-    constexpr std::int64_t kAhead = 32;
+    constexpr std::int64_t kAhead = 128;
     want(one.shape(0) == other.shape(0), "picked: the columns differ in length");
     want(out_one.shape(0) == place.shape(0) && out_other.shape(0) == place.shape(0),
          "picked: what is picked needs an entry a place");
@@ -94,7 +94,7 @@ static void picked(In<std::int64_t, 1> place, In<std::int64_t, 1> one, In<std::i
         for (std::int64_t i = begin; i < end; ++i) {
             const std::int64_t soon = places[std::min(i + kAhead, many - 1)];
             for (int column = 0; column < 2; ++column) {
-                __builtin_prefetch(from[column] + soon);
+                __builtin_prefetch(from[column] + soon, 0, 2);
                 to[column][i] = from[column][places[i]];
             }
         }

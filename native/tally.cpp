@@ -25,23 +25,27 @@ static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In
     std::atomic<std::int64_t> found{0}, sum{0};
     nb::gil_scoped_release free;
     want_ids(items, rows * width, n_items, "item");
+    if (rows * width == 0) return {0, 0};
     parallel(threads, rows * width, 4096, [&](std::int64_t begin, std::int64_t end) {
-        Questions questions(seen);
         std::int64_t many_found = 0, part = 0;
+        Questions questions(seen, [&](std::int64_t, std::int64_t) { ++many_found; });
+        std::int64_t row = begin / width, k = begin % width, asked[kTile];
+        std::int32_t about[kTile];
         for (std::int64_t first = begin; first < end; first += kTile) {
             const std::int64_t many = std::min(kTile, end - first);
-            for (std::int64_t j = first; j < first + many; ++j) {
-                part += counts[items[j]];
-                __atomic_store_n(marks + items[j], true, __ATOMIC_RELAXED);  // threads may mark the same item
+            for (std::int64_t j = 0; j < many; ++j, ++k) {
+                if (k == width) {
+                    k = 0;
+                    ++row;
+                }
+                asked[j] = users[row];
+                about[j] = static_cast<std::int32_t>(items[first + j]);
+                part += counts[about[j]];
+                __atomic_store_n(marks + about[j], true, __ATOMIC_RELAXED);  // threads may mark the same item
             }
-            if (seen.n_pairs == 0) continue;
-            for (std::int64_t j = 0; j < many; ++j) {
-                questions.turn_to(users[(first + j) / width]);
-                questions.ask(j, static_cast<std::int32_t>(items[first + j]));
-            }
-            if (!questions.answer(many)) continue;
-            for (std::int64_t j = 0; j < many; ++j) many_found += questions.found(j);
+            questions.ask(asked, about, first, many);
         }
+        questions.finish();
         found += many_found;
         sum += part;
     });
