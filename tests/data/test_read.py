@@ -135,8 +135,9 @@ def test_mixed_line_ends_are_read_right_or_refused(tmp_path):
 
 def test_commas_at_the_end_of_a_row_are_nothing(tmp_path):
     """As spreadsheets leave them; a value there is one too many."""
-    assert ids(read(written(tmp_path, HEADER + "1,2,3,4,\n1,3,3,4\n5,6,7,8,,\n"))) == [("1", "2"), ("1", "3"), ("5", "6")]
-    with pytest.raises(DataError, match="found 5 values .* wanted 4"):
+    log = read(written(tmp_path, HEADER + "1,2,3,4,\n1,3,3,4\n5,6,7,8,,\n"))
+    assert ids(log) == [("1", "2"), ("1", "3"), ("5", "6")]
+    with pytest.raises(DataError, match=r"found 5 values .* wanted 4"):
         read(written(tmp_path, HEADER + "1,2,3,4,\n1,3,3,4,0\n"))
 
 
