@@ -86,4 +86,28 @@ private:
     std::int32_t item_[2 * kTile];
 };
 
+// Asks of entries begin .. end of item[b, k], row by row and `width` a row, whether user[b] has them; an entry's number is
+// its place.
+template <class Found>
+void ask_entries(const SeenRows& seen, const std::int64_t* user, const std::int64_t* item, std::int64_t width,
+                 std::int64_t begin, std::int64_t end, const Found& found) {
+    Questions questions(seen, found);
+    std::int64_t asked[kTile], row = width ? begin / width : 0, k = width ? begin % width : 0;
+    std::int32_t about[kTile];
+    for (std::int64_t first = begin; first < end; first += kTile) {
+        const std::int64_t many = std::min(kTile, end - first);
+        for (std::int64_t j = 0; j < many; ++j, ++k) {
+            if (k == width) {
+                k = 0;
+                ++row;
+            }
+            const std::int64_t one = item[first + j];
+            asked[j] = user[row];
+            about[j] = one < 0 || one > INT32_MAX ? -1 : static_cast<std::int32_t>(one);  // no item: nobody has -1
+        }
+        questions.ask(asked, about, first, many);
+    }
+    questions.finish();
+}
+
 }  // namespace negsieve

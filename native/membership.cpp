@@ -8,11 +8,6 @@
 
 namespace negsieve {
 
-// No id of an item is that large or negative: nobody has -1.
-static std::int32_t narrow(std::int64_t item) {
-    return item < 0 || item > INT32_MAX ? -1 : static_cast<std::int32_t>(item);
-}
-
 // out[b, j] = whether user[b] has item[b, j]
 static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, const SeenArrays& own, Out<bool, 2> out,
                      int threads) {
@@ -25,22 +20,7 @@ static void contains(In<std::int64_t, 1> user, In<std::int64_t, 2> item, const S
     nb::gil_scoped_release free;
     parallel(threads, rows * width, 1024, [&](std::int64_t begin, std::int64_t end) {
         std::fill_n(target + begin, end - begin, false);
-        Questions questions(seen, [&](std::int64_t entry, std::int64_t) { target[entry] = true; });
-        std::int64_t asked[kTile], row = width ? begin / width : 0, k = width ? begin % width : 0;
-        std::int32_t about[kTile];
-        for (std::int64_t first = begin; first < end; first += kTile) {
-            const std::int64_t many = std::min(kTile, end - first);
-            for (std::int64_t j = 0; j < many; ++j, ++k) {
-                if (k == width) {
-                    k = 0;
-                    ++row;
-                }
-                asked[j] = users[row];
-                about[j] = narrow(items[first + j]);
-            }
-            questions.ask(asked, about, first, many);
-        }
-        questions.finish();
+        ask_entries(seen, users, items, width, begin, end, [&](std::int64_t entry, std::int64_t) { target[entry] = true; });
     });
 }
 

@@ -25,27 +25,13 @@ static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In
     std::atomic<std::int64_t> found{0}, sum{0};
     nb::gil_scoped_release free;
     want_ids(items, rows * width, n_items, "item");
-    if (rows * width == 0) return {0, 0};
     parallel(threads, rows * width, 4096, [&](std::int64_t begin, std::int64_t end) {
         std::int64_t many_found = 0, part = 0;
-        Questions questions(seen, [&](std::int64_t, std::int64_t) { ++many_found; });
-        std::int64_t row = begin / width, k = begin % width, asked[kTile];
-        std::int32_t about[kTile];
-        for (std::int64_t first = begin; first < end; first += kTile) {
-            const std::int64_t many = std::min(kTile, end - first);
-            for (std::int64_t j = 0; j < many; ++j, ++k) {
-                if (k == width) {
-                    k = 0;
-                    ++row;
-                }
-                asked[j] = users[row];
-                about[j] = static_cast<std::int32_t>(items[first + j]);
-                part += counts[about[j]];
-                __atomic_store_n(marks + about[j], true, __ATOMIC_RELAXED);  // threads may mark the same item
-            }
-            questions.ask(asked, about, first, many);
+        for (std::int64_t entry = begin; entry < end; ++entry) {
+            part += counts[items[entry]];
+            __atomic_store_n(marks + items[entry], true, __ATOMIC_RELAXED);  // threads may mark the same item
         }
-        questions.finish();
+        ask_entries(seen, users, items, width, begin, end, [&](std::int64_t, std::int64_t) { ++many_found; });
         found += many_found;
         sum += part;
     });
