@@ -101,7 +101,8 @@ public:
 
 private:
     template <int D, int Order>
-    static void along(float* __restrict p, float* __restrict m, float* __restrict v, Way way, float eps, std::int64_t width) {
+    static void along(float* __restrict p, float* __restrict m, float* __restrict v, Way way, float eps,
+                      std::int64_t width) {
         const std::int64_t n = D > 0 ? D : width;
         for (std::int64_t at = 0; at < n; ++at) {
             const float root = way.centre * std::sqrt(v[at]), inverse = 1.0f / (root + eps), y = root * inverse;

@@ -29,9 +29,6 @@ struct Row {
     std::int64_t size() const { return end - begin; }
 };
 
-// Brings what `member` reads first closer; call it some rows ahead.
-[[gnu::always_inline]] inline void prefetch(Row row) { __builtin_prefetch(row.begin); }
-
 // All users' rows, one behind the other: those of Seen. `row` raises IndexError for a user who is not there.
 struct SeenRows {
     const std::int64_t* offset;  // [n_users + 1]
@@ -159,11 +156,6 @@ std::int32_t draw_unseen(const Law& law, std::uint64_t start, std::uint64_t draw
         if (!member(row, item)) return item;
     }
     return law.settle(word(start, retry(draw, kAttempts)), row);
-}
-
-// The same with all items alike. A row that holds everything gets item 0, which the caller masks.
-inline std::int32_t draw_unseen(std::uint64_t start, std::uint64_t draw, Row row, std::int64_t n_items) {
-    return draw_unseen(EvenLaw{n_items}, start, draw, row);
 }
 
 }  // namespace negsieve

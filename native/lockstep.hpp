@@ -1,5 +1,5 @@
 // Many membership questions at once. A sieve answers most of them; the binary searches of the others are put off until
-// there are many, and advance together, so that none waits for another's memory and no branch depends on a row's length.
+// there are many, and advance together: none waits for another's memory, and no branch depends on a row's length.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ public:
 
     // Whether user[j] has item[j], as number first + j, for kTile questions at most.
     void ask(const std::int64_t* user, const std::int32_t* item, std::int64_t first, std::int64_t many) {
-        if (seen_.n_pairs == 0) return;
+        if (seen_.n_pairs == 0) return know(user, many);
         Sieve::Mark mark[kTile];
         if (seen_.sieve) ask_sieve(user, item, many, mark);
         const Sieve sieve = seen_.sieve;
@@ -45,6 +45,12 @@ public:
     }
 
 private:
+    // Nobody has anything, but users who are not there are refused all the same.
+    void know(const std::int64_t* user, std::int64_t many) const {
+        for (std::int64_t j = 0; j < many; ++j)
+            if (j == 0 || user[j] != user[j - 1]) seen_.row(user[j]);
+    }
+
     void ask_sieve(const std::int64_t* user, const std::int32_t* item, std::int64_t many, Sieve::Mark* mark) const {
         const SeenRows seen = seen_;
         Sieve::Part part = {};
@@ -86,8 +92,8 @@ private:
     std::int32_t item_[2 * kTile];
 };
 
-// Asks of entries begin .. end of item[b, k], row by row and `width` a row, whether user[b] has them; an entry's number is
-// its place.
+// Asks of entries begin .. end of item[b, k], row by row and `width` a row, whether user[b] has them; an entry's number
+// is its place.
 template <class Found>
 void ask_entries(const SeenRows& seen, const std::int64_t* user, const std::int64_t* item, std::int64_t width,
                  std::int64_t begin, std::int64_t end, const Found& found) {

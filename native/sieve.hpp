@@ -10,7 +10,7 @@
 namespace negsieve {
 
 struct Sieve {
-    const std::int64_t* head = nullptr;  // [n_users]: 64 times where the user's words begin, plus log2 of the user's bits
+    const std::int64_t* head = nullptr;  // [n_users]: 64 times the place of the user's first word, plus log2 of its bits
     const std::int64_t* word = nullptr;
     std::int64_t n_words = 0;
 

@@ -31,7 +31,7 @@ static std::tuple<std::int64_t, std::int64_t> tally(In<std::int64_t, 1> user, In
             part += counts[items[entry]];
             __atomic_store_n(marks + items[entry], true, __ATOMIC_RELAXED);  // threads may mark the same item
         }
-        ask_entries(seen, users, items, width, begin, end, [&](std::int64_t, std::int64_t) { ++many_found; });
+        if (own) ask_entries(seen, users, items, width, begin, end, [&](std::int64_t, std::int64_t) { ++many_found; });
         found += many_found;
         sum += part;
     });

@@ -36,6 +36,13 @@ def test_ids_out_of_range_are_named():
         Seen([0, 1], [0], n_users=2, n_items=10)
 
 
+@pytest.mark.parametrize(("n_users", "n_items"), [(0, 0), (0, 4), (3, 0)])
+def test_an_index_of_nobody_or_nothing(n_users, n_items):
+    seen = Seen([], [], n_users=n_users, n_items=n_items)
+    found = seen.contains(torch.arange(n_users), torch.zeros((n_users, 2), dtype=torch.long))
+    assert found.shape == (n_users, 2) and not found.any() and len(seen) == 0
+
+
 def test_it_stays_out_of_checkpoints():
     assert not Seen([0], [1], n_users=2, n_items=3).state_dict()
 

@@ -108,8 +108,8 @@ class Seen(nn.Module):
     def contains(self, user: Tensor, item: Tensor) -> Tensor:
         """Whether the pair is in the index. ``user [B]``, ``item [B|1, M]`` -> ``Bool[B, M]``.
 
-        Cost: one binary search of the user's items an entry; for shared items one look-up a pair that the
-        users have, and one write an entry.
+        Cost: one read an entry, and a binary search of the user's items where the sieve lets it pass; for shared
+        items one look-up a pair that the users have, and one write an entry.
         """
         return contains(user, item, rows=self.rows)
 

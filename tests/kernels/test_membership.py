@@ -67,9 +67,10 @@ def test_nothing_asked_and_nothing_seen(find):
 @pytest.mark.parametrize("find", [contains, contains_reference])
 @pytest.mark.parametrize("user", [-1, len(DEGREES), 2**40])
 def test_users_without_a_row_are_refused(find, user):
-    for rows in (1, 2):
-        with pytest.raises(IndexError):
-            find(torch.tensor([0, user]), torch.zeros((rows, 3), dtype=torch.long), rows=index().rows)
+    for seen in (index(), index([0] * len(DEGREES))):
+        for rows in (1, 2):
+            with pytest.raises(IndexError):
+                find(torch.tensor([0, user]), torch.zeros((rows, 3), dtype=torch.long), rows=seen.rows)
 
 
 @compiled
@@ -130,6 +131,19 @@ def test_copies_of_an_index_answer_alike():
     for copy in (deepcopy(seen), seen.apart(), deepcopy(seen.rows)):
         rows = copy.rows if isinstance(copy, Seen) else copy
         assert torch.equal(contains(user, item, rows=rows), wanted)
+
+
+@compiled
+def test_kernels_are_told_anew_where_memory_moved():
+    """torch moves a tensor's memory in place when it goes to another process, and frees what was there."""
+    seen = index()
+    before = seen.rows.arrays
+    assert seen.rows.arrays is before
+    seen.share_memory()
+    assert seen.rows.arrays is not before
+    every = torch.arange(N_ITEMS).expand(len(DEGREES), -1)
+    user = torch.arange(len(DEGREES))
+    assert torch.equal(seen.contains(user, every), contains_reference(user, every, rows=seen.rows))
 
 
 @compiled

@@ -195,3 +195,10 @@ def test_sums_survive_a_round_trip_and_held_out_pairs_stay_out_of_it():
     assert other.summary() == meter.summary()
     meter.reset()
     assert meter.summary() == Meter(TRAIN, HELD).summary()
+
+
+def test_sums_are_of_double_precision():
+    item = next(one for one in draws("plain").item.split(1) if int(TRAIN.popularity()[one[0, :3]].sum()) % 3)[:, :3]
+    meter = Meter(TRAIN, None)
+    observe(meter, Negatives(item), user=torch.zeros(1, dtype=torch.long))
+    assert float(meter.sum_popularity) == int(TRAIN.popularity()[item].sum()) / 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -41,20 +40,30 @@ class Rows:
     longest: int
     sieve: Sieve | None = None
 
-    @cached_property
+    @property
     def arrays(self):
-        """As kernels take them; kept, because telling takes as long as a kernel on a few hundred rows."""
-        return native.module().SeenArrays(self.offset, self.item, *(self.sieve or (None, None)))
+        """As kernels take them; kept, because telling takes as long as a kernel on a few hundred rows.
+
+        Told anew where the memory moved: torch moves a tensor's memory in place to share it with other processes.
+        """
+        tensors = (self.offset, self.item, *(self.sieve or (None, None)))
+        place = [one if one is None else one.data_ptr() for one in tensors]
+        known, told = vars(self).get("_told", (None, None))
+        if known != place:
+            told = native.module().SeenArrays(*tensors)
+            vars(self)["_told"] = place, told
+        return told
 
     def __getstate__(self):
-        return {name: one for name, one in vars(self).items() if name != "arrays"}  # which no copy can share
+        return {name: one for name, one in vars(self).items() if name != "_told"}  # which no copy can share
 
 
 def contains(user: Tensor, item: Tensor, *, rows: Rows) -> Tensor:
     """Whether the items stand in the users' rows: ``user Long[B]``, ``item Long[B|1, M]`` -> ``Bool[B, M]``.
 
     An item that is none of ``0 .. I - 1`` stands nowhere. Raises IndexError for a user without a row.
-    Cost: a binary search of the row an entry; for shared items one pass over the users' rows and a write an entry.
+    Cost: a read of the sieve an entry and a binary search of the row where it passes, or always where there is no
+    sieve; for shared items one pass over the users' rows and a write an entry.
     """
     if not native.serves(user, item, rows.item):
         return contains_reference(user, item, rows=rows)
@@ -82,7 +91,7 @@ def contains_reference(user: Tensor, item: Tensor, *, rows: Rows) -> Tensor:
 
 def sieve_of(rows: Rows) -> Sieve | None:
     """The sieve of some rows on the CPU; None where no kernel would ask it. Cost: a random write a pair."""
-    if not native.serves(rows.offset, rows.item):
+    if len(rows.offset) == 1 or not native.serves(rows.offset, rows.item):
         return None
     most = 8 * rows.offset.diff().clamp(8, 1 << 28)
     log = torch.frexp((most - 1).double()).exponent.long()  # bits, rounded up to a power of two

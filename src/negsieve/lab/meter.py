@@ -104,9 +104,10 @@ class Meter(nn.Module):
         share = _shares(negatives, len(user), place)  # [b, K], each row sums to 1 or 0
         if share is None:
             rows = None if self.heldout is None else self.heldout.rows
-            false, popular = tally(user, chosen, rows=rows, count=self.item_count, covered=self.covered)
-            self.sum_false += false / chosen.shape[1]
-            self.sum_popularity += popular / chosen.shape[1]
+            told = tally(user, chosen, rows=rows, count=self.item_count, covered=self.covered)
+            false, popular = told.double() / chosen.shape[1]
+            self.sum_false += false
+            self.sum_popularity += popular
             self.sum_counted += len(user)
             return
         self.covered[chosen[share > 0]] = True
