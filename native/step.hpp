@@ -88,7 +88,7 @@ public:
         prefetch_row(table_[side].row + row * width_, width_);
     }
 
-    // Asks for a row with what its rule reads.
+    // Asks for a row, and for its moments where it has both.
     [[gnu::always_inline]] void reach_for(Side side, std::int64_t row) const {
         const Table& table = table_[side];
         reach_row(side, row);

@@ -34,7 +34,7 @@ from negsieve.training.waking import Waking
 from negsieve.training.watch import Stopwatch
 from negsieve.types import Batch, Negatives
 
-_BLOCK_SECONDS, _ROWS_A_SECOND = 0.05, 10_000_000
+_BLOCK_SECONDS, _ROWS_A_SECOND = 0.05, 25_000_000
 OPTIMISERS = ("sgd", "online_sgd", "adam", "adagrad", "sparse_adam", "rowwise_adagrad")
 
 
