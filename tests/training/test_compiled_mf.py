@@ -287,7 +287,7 @@ def test_blocks_end_at_saves_and_are_short():
         n_negatives = 16
 
     config = settings("compiled", train={"batch_size": 2048}).train
-    assert 0 < _block(config, Draws(Source(), 1), 64, 8) <= 16
+    assert 0 < _block(config, Draws(Source(), 1), 64, 8) <= 40
     assert _block(config, None, 64, 8) == 1
     rows = [torch.zeros(4)] * 9 + [torch.zeros(2)]
     assert [(first, len(run)) for first, run in _alike(5, rows, 8)] == [(5, 3), (8, 6), (14, 1)]
