@@ -96,7 +96,7 @@ inline void with_width(std::int64_t width, const Body& body) {
 }
 
 // Asks for a row's cache lines before they are needed; any address will do, even one outside the table. Into the second
-// cache: the first can wait for two dozen lines at a time, which are a few rows, and holds up whoever asks for more.
+// cache: the first waits for few lines at a time, some rows of them, and holds up whoever asks for more.
 //
 // Whatever does nothing but this must be inlined by force: GCC holds a prefetch for no effect, and drops calls to it.
 [[gnu::always_inline]] inline void prefetch_row(const float* row, std::int64_t width) {

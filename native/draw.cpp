@@ -90,8 +90,7 @@ static void draw_all(const Law& law, const SeenRows& seen, const Wanted& to, int
 
 // out[b, k] = draw k of sample[b], even over what user[b] has not seen
 static void draw_even(std::uint64_t key, In<std::int64_t, 1> sample, In<std::int64_t, 1> user,
-                      const SeenArrays& rows, std::int64_t n_items,
-                      Out<std::int64_t, 2> out, int threads) {
+                      const SeenArrays& rows, std::int64_t n_items, Out<std::int64_t, 2> out, int threads) {
     const SeenRows seen = rows.rows();
     const Wanted to = wanted(key, sample, user, out);
     want(n_items >= 1 && n_items <= INT32_MAX, "draw_even: wanted 1 to 2^31 - 1 items");

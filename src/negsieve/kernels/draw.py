@@ -48,8 +48,8 @@ def draw_even(key: int, sample: Tensor, *, user: Tensor, rows: Rows, n: int) -> 
     sample  ``Long[B]``: the numbers that the draws depend on, with ``key`` and the user's row alone
     user    ``Long[B]``: whose row of ``rows`` to keep out
 
-    A user who has seen everything gets item 0, which the caller masks. Cost: a word and a binary search of the
-    row a draw. Raises IndexError for a user without a row.
+    A user who has seen everything gets item 0, which the caller masks. Cost: a word and a read of the
+    sieve a draw, and a binary search of the row where it passes. Raises IndexError for a user without a row.
     """
     if not native.serves(sample, user, rows.item):
         return draw_even_reference(key, sample, user=user, rows=rows, n=n)

@@ -16,8 +16,8 @@ def tally(user: Tensor, item: Tensor, *, rows: Rows | None, count: Tensor, cover
     count    ``Long[I]``, such as how often each item was taken
     covered  ``Bool[I]``: the items that came up are marked in it
 
-    Raises IndexError for an item that is not there, or a user without a row. Cost: a binary search and two random
-    reads an entry, nothing stored.
+    Raises IndexError for an item that is not there, or a user without a row. Cost: what ``contains``
+    costs, and two random reads an entry; nothing stored.
     """
     if not native.serves(user, item, count, covered):
         return tally_reference(user, item, rows=rows, count=count, covered=covered)

@@ -94,7 +94,7 @@ class Weighted(LawfulSampler):
     is in the batch. ``log_q`` is the exact conditional law, ``log w_j - log(W - W_u)``. ``keep`` is None unless
     some user has seen every item with weight; that user's rows get item 0 with ``keep=False``.
 
-    Cost: a random word and a binary search of what the user has a draw, more where draws are refused; no score
+    Cost: a random word and a look-up of what the user has a draw, more where draws are refused; no score
     evaluation. Memory beside ``seen``: 12 bytes a user, and when weighted 36 an item and 8 a pair.
     """
 

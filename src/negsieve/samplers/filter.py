@@ -21,7 +21,7 @@ class NotSeen(Stage):
 
     seen  the pairs to exclude; their part must be "train", or the index an oracle's
 
-    Cost: one binary search a candidate; no score evaluation.
+    Cost: one look-up of what the user has a candidate; no score evaluation.
     """
 
     def __init__(self, seen: Seen) -> None:
